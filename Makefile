@@ -1,0 +1,58 @@
+# Every recipe is a plain command: without make, paste the lines (README, "Without make").
+PYTHON ?= python3
+VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+PY := $(VENV)/Scripts/python
+else
+PY := $(VENV)/bin/python
+endif
+READY := $(VENV)/ready
+LESSONS := $(sort $(wildcard notebooks/*.ipynb))
+MODELS := ddpm classifier unet judge
+
+.PHONY: help setup lessons test unit lint lab train evaluate picture store clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+setup: $(READY) ## install everything into .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(PY) -c "open('$(READY)', 'w').close()"
+
+lessons: setup ## run every lesson top to bottom, training included; notebooks and HTML pages in build/lessons
+	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
+	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)
+
+test: unit lint ## unit tests, style, then nbval over every notebook
+	$(PY) -m pytest --nbval notebooks
+
+unit: setup ## unit tests alone
+	$(PY) -m pytest tests
+
+lint: setup ## ruff over .py and .ipynb
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+lab: setup ## open the lessons in JupyterLab, on this machine only, token on
+	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
+
+train: $(MODELS:%=train-%) ## retrain every shipped weight
+
+train-%: setup
+	$(PY) -m minidiff train $* --out data/weights/$*.safetensors
+
+evaluate: setup ## measure both methods over w; writes data/results/sweep.csv
+	$(PY) -m minidiff evaluate --out data/results/sweep.csv
+
+picture: setup ## the picture at the top of README
+	$(PY) -m minidiff.teaching.overview data/results/digits_by_scale.png
+
+store: export TQDM_DISABLE = 1
+store: setup ## run the lessons in place and store their outputs (for authors)
+	$(PY) -m jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $(LESSONS)
+
+clean: ## remove what make made
+	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('build', '$(VENV)')]"

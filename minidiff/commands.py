@@ -1,0 +1,115 @@
+"""What the commands of __main__ do, one function each; every option is checked before the long work starts."""
+
+import argparse
+import io
+import itertools
+import re
+from dataclasses import replace
+
+import matplotlib.image
+import numpy as np
+import torch
+
+from minidiff.digits.mnist import load_digits, to_bytes
+from minidiff.measure.evaluate import as_csv, as_text, real_images, sweep
+from minidiff.symbols import Images, InputError, Labels
+from minidiff.training.checkpoints import Trained, check_writable, kind, load, save, write_atomically
+from minidiff.training.device import bfloat16_is_native, device
+from minidiff.training.generation import METHODS, generate
+from minidiff.training.loop import train
+from minidiff.training.recipes import RECIPES
+
+EVALUATION = ("unet", "ddpm", "classifier", "judge")
+
+
+def train_model(options: argparse.Namespace) -> None:
+    """Train one model by its recipe and save it."""
+    recipe = RECIPES[options.name]
+    if options.steps is not None:
+        recipe = replace(recipe, steps=_positive("--steps", options.steps))
+    out = check_writable(options.out or f"{options.name}.safetensors")
+    digits = load_digits("train", options.data)
+    precision = "bfloat16" if bfloat16_is_native(device()) else "float32: no native bfloat16 here"
+    print(
+        f"{recipe.name}: {recipe.steps} steps of {recipe.batch} images, {device().type}, {precision}, data {digits.sha256[:12]}"
+    )
+    trained = train(recipe, digits, options.seed)
+    save(out, trained, torch.float32 if options.float32 else torch.float16)
+    facts = trained.facts
+    print(f"wrote {out}: {facts['images_seen']:,} images in {facts['minutes']} minutes, loss {facts['loss'][-1]:.4f} at the end")
+
+
+def sample_digits(options: argparse.Namespace) -> None:
+    """Draw the digits that were asked for and write a picture or arrays."""
+    out = check_writable(options.out)
+    if out.suffix not in (".png", ".npz"):
+        raise InputError(f"--out must end in .png or .npz, got {options.out!r}.")
+    method = METHODS[options.method]
+    models = _models(method.needs, options.weights)
+    classes = models[method.needs[-1]].facts["classes"]
+    digits = parse_digits(options.digit, classes)
+    y = torch.tensor(digits).repeat_interleave(_positive("--n", options.n)).to(device())
+    guided = method.build(*models.values())
+    x_0 = generate(guided, y, options.w, options.steps, options.seed, progress=True)
+    write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, y))
+    print(f"wrote {out}: {options.n} x {options.digit} by {options.method}, w = {options.w:g}, seed {options.seed}")
+
+
+def evaluate_methods(options: argparse.Namespace) -> None:
+    """Judge both methods over the guidance scale s: how many digits are as asked, with standard errors."""
+    out = check_writable(options.out) if options.out else None
+    each = _positive("--n", options.n)
+    models = _models(EVALUATION, options.weights)
+    rows = []
+    for row in itertools.chain([real_images(models, load_digits("test"))], sweep(models, each, options.steps, options.seed)):
+        print(as_text(row), flush=True)
+        rows.append(row)
+    if out:
+        command = f"python -m minidiff evaluate --n {each} --steps {options.steps} --seed {options.seed}"
+        write_atomically(out, as_csv(rows, command))
+
+
+def parse_digits(text: str, classes: int = 10) -> list[int]:
+    """ "7", "0-9" or "1,3,5-7" as a list. Raises InputError for anything else and for a digit outside 0..classes - 1."""
+    digits = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise InputError(f'A digit, or digits like "0-9" or "1,3,5-7", expected, got {text!r}.')
+        low, high = int(match[1]), int(match[2] or match[1])
+        digits += range(low, high + 1)
+    if not digits or max(digits) >= classes:
+        raise InputError(f"Unknown digit in {text!r}: this model knows 0 to {classes - 1}.")
+    return digits
+
+
+def _models(needs: tuple[str, ...], files: list[str]) -> dict[str, Trained]:
+    """The needed models on the device, from the named files where there are some, else the shipped weights."""
+    named = {kind(file): file for file in files}
+    for name, file in named.items():
+        if name not in needs:
+            raise InputError(f"{file}: weights of {name!r}, but {' and '.join(needs)} are wanted here.")
+    models = {name: load(name, named.get(name)) for name in needs}
+    for model in models.values():
+        model.net.to(device())
+    return models
+
+
+def _positive(option: str, value: int) -> int:
+    if value < 1:
+        raise InputError(f"{option} must be at least 1, got {value}.")
+    return value
+
+
+def _png(x_0: Images, columns: int, zoom: int = 4) -> bytes:
+    rows = to_bytes(x_0).cpu().unflatten(0, (-1, columns))  # (digits, n, 28, 28)
+    picture = rows.permute(0, 2, 1, 3).flatten(2).flatten(0, 1).numpy()
+    file = io.BytesIO()
+    matplotlib.image.imsave(file, np.kron(picture, np.ones((zoom, zoom), np.uint8)), cmap="gray", vmin=0, vmax=255, format="png")
+    return file.getvalue()
+
+
+def _npz(x_0: Images, y: Labels) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, x=to_bytes(x_0).cpu().numpy(), y=y.cpu().numpy())
+    return file.getvalue()

@@ -1,0 +1,57 @@
+"""Guidance: denoisers in, a denoiser out. w means what M4 and M6 say; the common axis is s, the power of p(y|x_t)."""
+
+import math
+
+import torch
+
+from minidiff.diffusion.process import eps_from_x_0, x_0_from_eps
+from minidiff.diffusion.schedule import NoiseSchedule, at
+from minidiff.symbols import Denoiser, InputError, LogProb, Points, Steps
+
+
+def classifier_guided(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: float) -> Denoiser:
+    """eps_bar = eps(x_t, t) - sqrt(1 - abar_t) w grad log p(y|x_t)   [M4; Dhariwal & Nichol 2021, Alg. 2]
+
+    w = 0 is the plain model, w = 1 is Bayes' rule (M2); the guidance scale is s = w. Raises InputError unless w is finite.
+    """
+    _check_weight(w)
+
+    def eps_bar(x_t: Points, t: Steps) -> Points:
+        return eps(x_t, t) - at((1 - schedule.abar).sqrt(), t, x_t) * w * gradient(log_prob, x_t, t)
+
+    return eps_bar
+
+
+def classifier_free(eps_cond: Denoiser, eps_null: Denoiser, w: float) -> Denoiser:
+    """eps_bar = (1 + w) eps(x_t, t, y) - w eps(x_t, t)   [M6; Ho & Salimans 2022, eq. 6]
+
+    w = -1 is unconditional, w = 0 plain conditional; the guidance scale is s = 1 + w. Raises InputError unless w is finite.
+    """
+    _check_weight(w)
+
+    def eps_bar(x_t: Points, t: Steps) -> Points:
+        return (1 + w) * eps_cond(x_t, t) - w * eps_null(x_t, t)
+
+    return eps_bar
+
+
+def gradient(log_prob: LogProb, x_t: Points, t: Steps) -> Points:
+    """grad log p(y|x_t) with respect to x_t, row by row. Rows must not see each other (no BatchNorm)."""
+    with torch.enable_grad():
+        x_t = x_t.detach().requires_grad_()
+        return torch.autograd.grad(log_prob(x_t, t).sum(), x_t)[0]
+
+
+def clipped(eps: Denoiser, schedule: NoiseSchedule, limit: float = 1.0) -> Denoiser:
+    """The eps that belongs to x_0_hat clamped to [-limit, limit]. Wrap it around guidance, never inside   [Ho 2020, sec. 3.3]"""
+
+    def eps_clipped(x_t: Points, t: Steps) -> Points:
+        x_0 = x_0_from_eps(x_t, t, eps(x_t, t), schedule).clamp(-limit, limit)
+        return eps_from_x_0(x_t, t, x_0, schedule)
+
+    return eps_clipped
+
+
+def _check_weight(w: float) -> None:
+    if not math.isfinite(w):
+        raise InputError(f"The guidance weight w must be a finite number, got {w}.")

@@ -1,0 +1,86 @@
+"""From noise to data with any denoiser. A path is an iterator: it does nothing until it is iterated."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+
+from minidiff.diffusion.process import draw_noise, x_0_from_eps
+from minidiff.diffusion.schedule import NoiseSchedule, at
+from minidiff.symbols import Denoiser, InputError, Points, Table
+
+
+class Sample(NamedTuple):
+    """One stop on the way: the level t that was reached, x_t there, and the guess of x_0 that led to it."""
+
+    t: int
+    x_t: Points
+    x_0: Points
+
+
+def ancestral_path(
+    eps: Denoiser, x_T: Points, schedule: NoiseSchedule, generator: torch.Generator, variance: Table | None = None
+) -> Iterator[Sample]:
+    """x_{t-1} = (x_t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t) + sigma_t z, t = T..1   [Ho 2020, eq. 11, Alg. 2]
+
+    variance: the table sigma_t^2: schedule.small_variance (beta-tilde, the default) or schedule.large_variance (beta).
+    """
+    sigma = (schedule.small_variance if variance is None else variance).sqrt()
+    x_t = x_T
+    for level in range(schedule.T, 0, -1):
+        t = _levels(level, x_t)
+        with torch.no_grad():
+            eps_t = eps(x_t, t)
+            x_0 = x_0_from_eps(x_t, t, eps_t, schedule)
+            step = at(schedule.beta / (1 - schedule.abar).sqrt(), t, x_t)
+            mean = (x_t - step * eps_t) / at((1 - schedule.beta).sqrt(), t, x_t)
+            x_t = mean + at(sigma, t, x_t) * draw_noise(x_t, generator)
+        yield Sample(level - 1, x_t, x_0)
+
+
+def ddim_path(
+    eps: Denoiser,
+    x_T: Points,
+    schedule: NoiseSchedule,
+    steps: int = 50,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[Sample]:
+    """x_s = sqrt(abar_s) x_0_hat + sqrt(1 - abar_s - sigma^2) eps + sigma z, from level t down to s < t   [Song 2020, eq. 12]
+
+    sigma = eta sqrt((1 - abar_s) / (1 - abar_t)) sqrt(1 - abar_t / abar_s)   [eq. 16]. `steps` levels, evenly spaced,
+    the first is T and the last s is 0. eta = 0 is deterministic; eta > 0 needs a generator; eta = 1 with T steps has the
+    law of ancestral_path.
+    """
+    if not 1 <= steps <= schedule.T:
+        raise InputError(f"The number of steps must be between 1 and T = {schedule.T}, got {steps}.")
+    if not 0 <= eta <= 1 or (eta > 0 and generator is None):
+        raise InputError(f"eta must lie in [0, 1], and eta > 0 needs a generator; got eta = {eta}, generator = {generator}.")
+    stops = torch.linspace(schedule.T, 0, steps + 1, dtype=torch.float64).round().long().tolist()
+    x_t = x_T
+    for level, below in pairwise(stops):
+        abar_t, abar_s = float(schedule.abar[level]), float(schedule.abar[below])
+        sigma = eta * math.sqrt((1 - abar_s) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_s)
+        with torch.no_grad():
+            t = _levels(level, x_t)
+            eps_t = eps(x_t, t)
+            x_0 = x_0_from_eps(x_t, t, eps_t, schedule)
+            x_t = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s - sigma**2) * eps_t
+            if sigma > 0:
+                x_t = x_t + sigma * draw_noise(x_t, generator)
+        yield Sample(below, x_t, x_0)
+
+
+def last(path: Iterator[Sample]) -> Points:
+    """The end of a path: x_0. Raises InputError if it is not finite, which means the guidance weight was far too large."""
+    (sample,) = deque(path, maxlen=1)
+    if not bool(sample.x_t.isfinite().all()):
+        raise InputError("The samples are not finite: the guidance weight w is too large for this model. Take a smaller one.")
+    return sample.x_t
+
+
+def _levels(level: int, x_t: Points) -> torch.Tensor:
+    return torch.full((len(x_t),), level, device=x_t.device)

@@ -1,0 +1,63 @@
+"""Two classifiers that never share weights: one of noisy images, which guides, and the clean judge, which only counts."""
+
+import torch.nn.functional as F
+from torch import nn
+
+from minidiff.nets.layers import GROUPS, ResidualBlock, TimeEmbedding
+from minidiff.symbols import Images, Labels, Logits, LogProb, LogProbs, Steps
+
+
+class NoisyClassifier(nn.Module):
+    """Logits of p(y | x_t) at noise level t: the down half of the U-Net, then a mean over places
+
+    [Dhariwal & Nichol 2021, sec. 4]. It is told t; no BatchNorm, no dropout, so that rows never see each other.
+    """
+
+    def __init__(self, classes: int = 10, width: int = 32):
+        super().__init__()
+        dim, wide = 4 * width, 2 * width
+        self.embed = TimeEmbedding(dim)
+        self.enter = nn.Conv2d(4, width, 3, padding=1)
+        self.fine = ResidualBlock(width, width, dim)
+        self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList([ResidualBlock(wide, wide, dim), ResidualBlock(wide, wide, dim)])
+        self.shrink_again = nn.Conv2d(wide, 2 * wide, 3, stride=2, padding=1)
+        self.global_view = ResidualBlock(2 * wide, 2 * wide, dim)
+        self.norm = nn.GroupNorm(GROUPS, 2 * wide)
+        self.head = nn.Linear(2 * wide, classes)
+
+    def forward(self, x_t: Images, t: Steps) -> Logits:
+        emb = self.embed(t)
+        h = self.fine(self.enter(F.pixel_unshuffle(x_t, 2)), emb)  # (batch, width, 14, 14)
+        h = self.shrink(h)  # (batch, 2 width, 7, 7)
+        for block in self.coarse:
+            h = block(h, emb)
+        h = self.global_view(self.shrink_again(h), emb)  # (batch, 4 width, 4, 4)
+        return self.head(F.silu(self.norm(h)).mean(dim=(2, 3)))
+
+
+class Judge(nn.Module):
+    """Logits of p(y | x_0) for clean images: a plain CNN. It counts what samples show and takes no part in guiding."""
+
+    def __init__(self, classes: int = 10, width: int = 32):
+        super().__init__()
+
+        def stage(c_in: int, c_out: int) -> list[nn.Module]:
+            convs = [nn.Conv2d(c_in, c_out, 3, padding=1), nn.Conv2d(c_out, c_out, 3, padding=1)]
+            return [layer for conv in convs for layer in (conv, nn.GroupNorm(GROUPS, c_out), nn.SiLU())] + [nn.MaxPool2d(2)]
+
+        self.trunk = nn.Sequential(*stage(1, width), *stage(width, 2 * width), *stage(2 * width, 4 * width), nn.Flatten())
+        self.neck = nn.Linear(4 * width * 3 * 3, 128)
+        self.head = nn.Linear(128, classes)
+
+    def forward(self, x_0: Images) -> Logits:
+        return self.head(F.silu(self.neck(self.trunk(x_0))))
+
+
+def log_prob_of(classifier: nn.Module, y: Labels) -> LogProb:
+    """log f_phi(y | x_t), the classifier's log-probability of these labels, one for each row of x_t."""
+
+    def log_prob(x_t: Images, t: Steps) -> LogProbs:
+        return F.log_softmax(classifier(x_t, t), dim=1).gather(1, y[:, None]).squeeze(1)
+
+    return log_prob

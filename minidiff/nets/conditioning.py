@@ -1,0 +1,45 @@
+"""How a network is told y: a table with one row a class and one null row; dropping labels; binding the condition."""
+
+import torch
+from torch import nn
+
+from minidiff.nets.unet import UNet
+from minidiff.symbols import Condition, Denoiser, Images, InputError, Labels, Steps
+
+
+class ClassCondition(nn.Module):
+    """c = table[y], for y in 0..K; row K is "no condition", the null row   [Ho & Salimans 2022, sec. 3.2]"""
+
+    def __init__(self, classes: int, dim: int):
+        super().__init__()
+        self.table = nn.Embedding(classes + 1, dim)
+
+    @property
+    def null(self) -> int:
+        """The label that says nothing: K. Never 0, which is a digit."""
+        return self.table.num_embeddings - 1
+
+    def forward(self, y: Labels) -> Condition:
+        """The condition vectors of the labels. Raises InputError for a label outside 0..K."""
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) <= self.null:
+            raise InputError(f"Labels must lie in 0..{self.null} ({self.null} is the null label), got {y.unique().tolist()}.")
+        return self.table(y)
+
+    def nothing(self, batch: int) -> Condition:
+        """The null row, `batch` times: the condition of the unconditional model."""
+        return self(torch.full((batch,), self.null, device=self.table.weight.device))
+
+
+def drop_labels(y: Labels, null: int, p: float, generator: torch.Generator) -> Labels:
+    """Each label on its own becomes the null label with probability p   [Ho & Salimans 2022, Alg. 1]"""
+    dropped = torch.rand(len(y), generator=generator) < p
+    return y.masked_fill(dropped.to(y.device), null)
+
+
+def bind(unet: UNet, c: Condition | None = None) -> Denoiser:
+    """eps(x_t, t) = UNet(x_t, t, c) for this condition, one row of c for each row of x_t; None for an unconditional net."""
+
+    def eps(x_t: Images, t: Steps) -> Images:
+        return unet(x_t, t, c)
+
+    return eps

@@ -1,0 +1,79 @@
+"""The three layers that every network here is made of: time features, the residual block, self-attention."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from minidiff.symbols import Steps
+
+Maps = Float[Tensor, "batch channels height width"]
+Embedding = Float[Tensor, "batch dim"]
+GROUPS = 8  # GroupNorm, never BatchNorm: the gradient of one row must not see the other rows
+
+
+def time_features(t: Steps, dim: int) -> Embedding:
+    """[cos(t f_i), sin(t f_i)] with f_i = 10000^(-i / (dim / 2)), i = 0..dim/2 - 1   [Vaswani 2017, sec. 3.5]"""
+    half = dim // 2
+    frequency = torch.exp(-math.log(10_000) / half * torch.arange(half, device=t.device))
+    angle = t.float()[:, None] * frequency  # (batch, half)
+    return torch.cat([angle.cos(), angle.sin()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """A small MLP of time_features(t), and of a condition vector c where there is one: what every block is told."""
+
+    def __init__(self, dim: int, c_dim: int = 0):
+        super().__init__()
+        self.features = dim // 2
+        self.mlp = nn.Sequential(nn.Linear(self.features, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.condition = nn.Linear(c_dim, dim) if c_dim else None
+
+    def forward(self, t: Steps, c: Embedding | None = None) -> Embedding:
+        emb = self.mlp(time_features(t, self.features))
+        return emb if self.condition is None else emb + self.condition(c)
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x): two 3 x 3 convolutions; the embedding scales and shifts the second norm   [Dhariwal & Nichol 2021, sec. 3]"""
+
+    def __init__(self, c_in: int, c_out: int, dim: int):
+        super().__init__()
+        self.norm_1, self.norm_2 = nn.GroupNorm(GROUPS, c_in), nn.GroupNorm(GROUPS, c_out)
+        self.conv_1 = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.conv_2 = zeroed(nn.Conv2d(c_out, c_out, 3, padding=1))
+        self.told = nn.Linear(dim, 2 * c_out)
+        self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x: Maps, emb: Embedding) -> Maps:
+        scale, shift = self.told(F.silu(emb))[:, :, None, None].chunk(2, dim=1)
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        h = self.norm_2(h) * (1 + scale) + shift
+        return self.skip(x) + self.conv_2(F.silu(h))
+
+
+class SelfAttention(nn.Module):
+    """x + attention over all places of the map, softmax(q k^T / sqrt(d)) v   [Vaswani 2017, eq. 1]"""
+
+    def __init__(self, channels: int, heads: int = 4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Maps) -> Maps:
+        batch, channels, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
+        q, k, v = qkv.transpose(-1, -2).unbind(dim=1)  # each (batch, heads, places, channels / heads)
+        h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(h.transpose(-1, -2).reshape(batch, channels, height, width))
+
+
+def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with all parameters 0, so that a residual branch starts as the identity   [Dhariwal & Nichol 2021, sec. 3]"""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

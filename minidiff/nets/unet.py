@@ -1,0 +1,45 @@
+"""The denoising network: a U-Net for 28 x 28 that works on 14 x 14 and 7 x 7."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minidiff.nets.layers import GROUPS, ResidualBlock, SelfAttention, TimeEmbedding, zeroed
+from minidiff.symbols import Condition, Images, InputError, Steps
+
+
+class UNet(nn.Module):
+    """eps_hat = UNet(x_t, t, c): images in, noise of the same shape out   [Ho 2020, app. B, made small]
+
+    c is any condition vector of length c_dim, or None for a network built with c_dim = 0. pixel_unshuffle turns 1 x 28 x 28
+    into 4 x 14 x 14 without losing a pixel: a quarter of the places, so about a quarter of the time.
+    """
+
+    def __init__(self, width: int = 48, c_dim: int = 0):
+        super().__init__()
+        self.c_dim = c_dim
+        dim = wide = 2 * width
+        self.embed = TimeEmbedding(dim, c_dim)
+        self.enter = nn.Conv2d(4, width, 3, padding=1)
+        self.fine_down = ResidualBlock(width, width, dim)
+        self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
+        self.coarse_down = ResidualBlock(wide, wide, dim)
+        self.attention = SelfAttention(wide)
+        self.middle = ResidualBlock(wide, wide, dim)
+        self.coarse_up = ResidualBlock(2 * wide, wide, dim)
+        self.grow = nn.Conv2d(wide, width, 3, padding=1)
+        self.fine_up = ResidualBlock(2 * width, width, dim)
+        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, 4, 3, padding=1)))
+
+    def forward(self, x_t: Images, t: Steps, c: Condition | None = None) -> Images:
+        came = 0 if c is None else c.shape[-1]
+        if came != self.c_dim:
+            raise InputError(f"This U-Net wants a condition of length {self.c_dim} (0 is none), got length {came}.")
+        emb = self.embed(t, c)
+        fine = self.fine_down(self.enter(F.pixel_unshuffle(x_t, 2)), emb)  # (batch, width, 14, 14)
+        coarse = self.coarse_down(self.shrink(fine), emb)  # (batch, 2 width, 7, 7)
+        h = self.middle(self.attention(coarse), emb)
+        h = self.coarse_up(torch.cat([h, coarse], dim=1), emb)
+        h = self.grow(F.interpolate(h, scale_factor=2.0, mode="nearest"))  # (batch, width, 14, 14)
+        h = self.fine_up(torch.cat([h, fine], dim=1), emb)
+        return F.pixel_shuffle(self.leave(h), 2)  # (batch, 1, 28, 28)

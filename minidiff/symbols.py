@@ -1,0 +1,44 @@
+"""One name per symbol of the papers, with its meaning, shape and units; the two callables that every part speaks.
+
+| code        | maths     | meaning                                        | shape, units                        |
+|-------------|-----------|------------------------------------------------|-------------------------------------|
+| x_0, x_t    | x₀, x_t   | clean and noisy data                           | (batch, ...), pixels in [-1, 1]     |
+| t, T        | t, T      | noise level, number of levels; 0 is clean data | (batch,) int in 0..T                |
+| beta, abar  | β, ᾱ      | noise added at t; signal power left at t       | (T+1,) float64                      |
+| eps, score  | ε, ∇log p | the noise (or its guess); score of x_t         | like x_t                            |
+| y, c        | y         | labels; the condition vector made of them      | (batch,) int; (batch, dim)          |
+| w, s        | w, s      | guidance weight (M4, M6); guidance scale (M7)  | float                               |
+| z           | z         | fresh noise inside a sampler                   | like x_t                            |
+"""
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+Points = Float[Tensor, "batch *point"]
+Images = Float[Tensor, "batch 1 height width"]
+Steps = Int[Tensor, "batch"]
+Labels = Int[Tensor, "batch"]
+Condition = Float[Tensor, "batch dim"]
+Logits = Float[Tensor, "batch classes"]
+LogProbs = Float[Tensor, "batch"]
+Table = Float64[Tensor, "levels"]
+
+
+class InputError(ValueError):
+    """What a user gave cannot be used. The message says what was wanted, what came, and what to do."""
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """eps_hat(x_t, t), the guess of the noise in x_t. Any condition is already bound."""
+
+    def __call__(self, x_t: Points, t: Steps) -> Points: ...
+
+
+@runtime_checkable
+class LogProb(Protocol):
+    """log p(y | x_t) for every row, at noise level t. The label y is already bound; differentiable in x_t."""
+
+    def __call__(self, x_t: Points, t: Steps) -> LogProbs: ...

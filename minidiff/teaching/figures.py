@@ -1,0 +1,80 @@
+"""The figures of the lessons: one style, 7 inches wide, images grey in [-1, 1], direct labels."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from html import escape
+
+import matplotlib.pyplot as plt
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+# Okabe-Ito, readable without colour vision: what is drawn has the same colour in every lesson
+DATA, NOISE, GUIDED, CLASSIFIER = "0.35", "#0072B2", "#E69F00", "#009E73"
+WIDTH = 7.0  # inches
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 100,
+        "figure.figsize": (WIDTH, 2.8),
+        "figure.constrained_layout.use": True,
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 9,
+        "lines.linewidth": 1.5,
+    }
+)
+
+Mosaic = Float[Tensor, "rows columns 28 28"]
+
+
+def grid(images: Mosaic, rows: Sequence = (), columns: Sequence = (), xlabel: str = "", ylabel: str = "") -> Figure:
+    """Images in rows and columns, grey from -1 to 1, with a label for each row and column."""
+    count_rows, count_columns = images.shape[:2]
+    cell = min(0.55, (WIDTH - 0.6) / count_columns)
+    figure, axes = plt.subplots(figsize=(WIDTH, cell * count_rows + 0.55))
+    picture = images.detach().cpu().permute(0, 2, 1, 3).reshape(count_rows * 28, count_columns * 28)
+    axes.imshow(picture, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    axes.set_xticks([28 * i + 13.5 for i in range(len(columns))], columns)
+    axes.set_yticks([28 * i + 13.5 for i in range(len(rows))], rows)
+    axes.tick_params(length=0)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def label_end(axes: plt.Axes, x: float, y: float, text: str, color: str) -> None:
+    """Write the name of a line beside its end, in its colour: no legend to look up."""
+    axes.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", color=color, va="center", annotation_clip=False)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG; it is closed, so that no notebook shows it a second time."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    plt.close(figure)
+    return file.getvalue()
+
+
+def slider_html(frames: Sequence[bytes], labels: Sequence[str], start: int = 0) -> str:
+    """HTML of a slider over PNG frames. It needs no kernel and no network: it works in Lab and in a saved page."""
+    name = "slider" + hashlib.sha256("".join(labels).encode()).hexdigest()[:8]
+    pictures = "".join(
+        f'<img alt="{escape(label)}" src="data:image/png;base64,{base64.b64encode(frame).decode()}"'
+        f' style="max-width:100%;display:{"block" if i == start else "none"}">'
+        for i, (frame, label) in enumerate(zip(frames, labels, strict=True))
+    )
+    move = (
+        f"var b=document.getElementById('{name}'),p=b.getElementsByTagName('img');"
+        "for(var i=0;i<p.length;i++)p[i].style.display=i==this.value?'block':'none';"
+        "b.getElementsByTagName('output')[0].textContent=p[this.value].alt"
+    )
+    return (
+        f'<div id="{name}"><label>guidance <input type="range" min="0" max="{len(frames) - 1}" value="{start}" '
+        f'style="width:60%" oninput="{move}"></label> <output>{escape(labels[start])}</output>{pictures}</div>'
+    )

@@ -1,0 +1,37 @@
+"""The picture of the series: rows of digits, columns of w, both methods. python -m minidiff.teaching.overview FILE"""
+
+import sys
+
+import torch
+from matplotlib.figure import Figure
+
+from minidiff.symbols import Images
+from minidiff.teaching.figures import grid, png
+from minidiff.training.checkpoints import load, write_atomically
+from minidiff.training.device import device
+from minidiff.training.generation import METHODS, generate
+
+SCALES = (0, 1, 2, 4, 8)  # s, the power of p(y|x_t)
+
+
+def digits_by_scale(method: str, scales: tuple[float, ...] = SCALES, seed: int = 0, steps: int = 50) -> Images:
+    """Every digit at every guidance scale s, (10, scales, 28, 28); one row starts from one noise."""
+    needs, build, s_at_zero = METHODS[method]
+    models = [load(name) for name in needs]
+    for model in models:
+        model.net.to(device())
+    y = torch.arange(10, device=device())
+    guided = build(*models)
+    return torch.cat([generate(guided, y, s - s_at_zero, steps, seed) for s in scales], dim=1)
+
+
+def picture() -> Figure:
+    """Both methods side by side: rows are the digits that were asked for, columns the guidance."""
+    both = torch.cat([digits_by_scale("cg"), torch.full((10, 1, 28, 28), 1.0), digits_by_scale("cfg")], dim=1)
+    columns = [f"w = {s}" for s in SCALES] + [""] + [f"w = {s - 1}" for s in SCALES]
+    heading = "classifier guidance" + " " * 44 + "classifier-free guidance"
+    return grid(both, rows=range(10), columns=columns, xlabel=heading, ylabel="asked for")
+
+
+if __name__ == "__main__":
+    write_atomically(sys.argv[1], png(picture()))

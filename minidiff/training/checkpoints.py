@@ -1,0 +1,130 @@
+"""Weights on disk: safetensors with the schedule and the facts of the run. Written atomically, never unpickled."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import nn
+
+from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.symbols import InputError
+from minidiff.training.recipes import RECIPES
+
+SHIPPED = Path(__file__).resolve().parents[2] / "data" / "weights"
+FORMAT = 1
+
+
+class Trained(NamedTuple):
+    """A trained model: its networks by name, the schedule it belongs to, and the facts of its training run."""
+
+    net: nn.ModuleDict
+    schedule: NoiseSchedule
+    facts: dict
+
+
+def save(path: str | Path, trained: Trained, dtype: torch.dtype = torch.float16) -> None:
+    """Write the weights (rounded to `dtype`), the schedule's betas (float64) and the facts to one safetensors file."""
+    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in trained.net.state_dict().items()}
+    tensors["schedule.beta"] = trained.schedule.beta
+    facts = json.dumps({"format": FORMAT, **trained.facts})
+    write_atomically(path, to_safetensors(tensors, metadata={"minidiff": facts}))
+
+
+def load(name: str, path: str | Path | None = None, data_sha256: str | None = None) -> Trained:
+    """The model `name` ("ddpm", "classifier", "unet", "judge") from a file of `save`; default: the shipped weights.
+
+    Weights come back as float32 on the CPU, in eval mode. Raises InputError when the file is missing, truncated, of
+    another recipe, format, shape or schedule, or, where data_sha256 is given, was trained on another data set.
+    """
+    if name not in RECIPES:
+        raise InputError(f"There is no model {name!r}; there are {', '.join(RECIPES)}.")
+    path = Path(path or SHIPPED / f"{name}.safetensors")
+    tensors, facts = _read(path)
+    came = facts["recipe"]["name"]
+    if came != name:
+        raise InputError(f"{path}: these are weights of the recipe {came!r}; {name!r} was wanted.")
+    if data_sha256 not in (None, facts["data_sha256"]):
+        raise InputError(
+            f"{path}: trained on another data set (SHA-256 {facts['data_sha256'][:12]}...) than the one in use "
+            f"({data_sha256[:12]}...). Train on this one: python -m minidiff train {name}"
+        )
+    try:
+        schedule = NoiseSchedule(tensors.pop("schedule.beta"))
+    except KeyError as error:
+        raise InputError(f"{path}: the schedule is missing. Was the file written by minidiff?") from error
+    net = RECIPES[name].build(facts["classes"])
+    try:
+        net.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit the recipe {name!r}. {error}") from error
+    return Trained(net.eval().requires_grad_(False), schedule, facts)
+
+
+def kind(path: str | Path) -> str:
+    """The name of the recipe whose weights a file holds."""
+    return _read(Path(path))[1]["recipe"]["name"]
+
+
+def same_origin(first: Trained, second: Trained) -> None:
+    """Raises InputError unless both models share the noise schedule and the data set: guidance mixes their outputs."""
+    names = [trained.facts["recipe"]["name"] for trained in (first, second)]
+    if not first.schedule.same_as(second.schedule):
+        raise InputError(
+            f"{names[0]} (T = {first.schedule.T}) and {names[1]} (T = {second.schedule.T}) have different schedules."
+        )
+    if first.facts["data_sha256"] != second.facts["data_sha256"]:
+        raise InputError(f"{names[0]} and {names[1]} were trained on different data sets.")
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """All of `content` at `path`, or the old file untouched: written beside it, flushed to disk, then renamed over it.
+
+    Raises InputError where the disk is full or the folder cannot be written; Ctrl-C passes through.
+    """
+    path, beside = Path(path), None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            beside = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.chmod(0o644)
+        beside.replace(path)
+    except BaseException as error:  # Ctrl-C too: the half-written file must not stay
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: not written ({error.strerror or error}). What was there before is untouched.") from error
+        raise
+
+
+def check_writable(path: str | Path) -> Path:
+    """The path, after a try to make a file beside it: better now than after an hour of training. Raises InputError."""
+    path = Path(path).expanduser()
+    try:
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}). Name another file with --out.") from error
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights. Make them with: python -m minidiff train NAME --out {path.name}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get("minidiff")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}). It was truncated or is no weights file.") from error
+    facts = json.loads(metadata) if metadata else {}
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{path}: format {FORMAT} of minidiff's weights was expected, {facts.get('format')} came.")
+    return tensors, facts

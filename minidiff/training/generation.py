@@ -1,0 +1,85 @@
+"""From trained models to guided images: the two methods in one form, and one way to run them."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped
+from minidiff.diffusion.process import draw_noise
+from minidiff.diffusion.samplers import Sample, ddim_path, last
+from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.nets.classifier import log_prob_of
+from minidiff.nets.conditioning import bind
+from minidiff.symbols import Denoiser, Images, Labels
+from minidiff.training.checkpoints import Trained, same_origin
+
+BATCH = 250  # images sampled at once: well under 1 GB, gradients included
+
+
+class Guided(NamedTuple):
+    """A method with its trained models in it: denoiser(y, w) is its guided denoiser, on this schedule."""
+
+    denoiser: Callable[[Labels, float], Denoiser]
+    schedule: NoiseSchedule
+
+
+def cfg(unet: Trained) -> Guided:
+    """Classifier-free guidance, M6, from one conditional U-Net; x_0_hat is clipped to [-1, 1] after guidance."""
+    net, classes = unet.net["unet"], unet.net["classes"]
+
+    def denoiser(y: Labels, w: float) -> Denoiser:
+        eps = classifier_free(bind(net, classes(y)), bind(net, classes.nothing(len(y))), w)
+        return clipped(eps, unet.schedule)
+
+    return Guided(denoiser, unet.schedule)
+
+
+def cg(ddpm: Trained, classifier: Trained) -> Guided:
+    """Classifier guidance, M4, from an unconditional U-Net and a noise-conditioned classifier; x_0_hat is clipped after it.
+
+    Raises InputError unless both were trained on the same data with the same schedule.
+    """
+    same_origin(ddpm, classifier)
+
+    def denoiser(y: Labels, w: float) -> Denoiser:
+        log_prob = log_prob_of(classifier.net["classifier"], y)
+        return clipped(classifier_guided(bind(ddpm.net["unet"]), log_prob, ddpm.schedule, w), ddpm.schedule)
+
+    return Guided(denoiser, ddpm.schedule)
+
+
+class Method(NamedTuple):
+    """What a method needs by name, how it is put together, and its guidance scale s at w = 0: s = w + s_at_zero."""
+
+    needs: tuple[str, ...]
+    build: Callable[..., Guided]
+    s_at_zero: float
+
+
+METHODS = {"cfg": Method(("unet",), cfg, 1.0), "cg": Method(("ddpm", "classifier"), cg, 0.0)}
+
+
+def start_noise(n: int, seed: int) -> Images:
+    """x_T: n images of N(0, I), drawn on the CPU from this seed. The first images do not depend on n."""
+    return draw_noise(torch.empty(n, 1, 28, 28), torch.Generator().manual_seed(seed))
+
+
+def generate(guided: Guided, y: Labels, w: float, steps: int = 50, seed: int = 0, progress: bool = False) -> Images:
+    """One image for every label in y: DDIM (eta = 0) from start_noise(len(y), seed), BATCH at a time, on y's device.
+
+    The same arguments give the same images on the same machine, bit for bit. Raises InputError if they are not finite.
+    """
+    with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
+
+        def watched(path: Iterator[Sample]) -> Iterator[Sample]:
+            for sample in path:
+                bar.update(len(sample.x_t))
+                yield sample
+
+        pieces = []
+        for x_T, told in zip(start_noise(len(y), seed).split(BATCH), y.split(BATCH), strict=True):
+            eps = guided.denoiser(told, w)
+            pieces.append(last(watched(ddim_path(eps, x_T.to(y.device), guided.schedule, steps))))
+        return torch.cat(pieces)

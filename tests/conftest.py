@@ -1,0 +1,49 @@
+"""Shapes and types in signatures are checked in every test; worlds in which the truth is known."""
+
+from typing import NamedTuple
+
+import jaxtyping
+
+jaxtyping.install_import_hook("minidiff", "typecheck.check")  # before minidiff is imported
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from minidiff.diffusion.schedule import NoiseSchedule, cosine, linear  # noqa: E402
+from minidiff.exact.mixtures import Mixture  # noqa: E402
+
+
+class World(NamedTuple):
+    """A mixture, and one point at every noise level with a label."""
+
+    mixture: Mixture
+    schedule: NoiseSchedule
+    x_t: torch.Tensor
+    t: torch.Tensor
+    y: torch.Tensor
+
+
+def make_mixture(schedule: NoiseSchedule, dim: int, seed: int = 0) -> Mixture:
+    """Six components of three classes with random means, variances and unequal weights."""
+    g = torch.Generator().manual_seed(seed)
+    means = 1.5 * torch.randn(6, dim, generator=g, dtype=torch.float64)
+    variances = 0.05 + 0.5 * torch.rand(6, dim, generator=g, dtype=torch.float64)
+    weights = torch.softmax(torch.randn(6, generator=g, dtype=torch.float64), dim=0)
+    return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 1, 2, 2]), schedule)
+
+
+@pytest.fixture(params=["linear", "cosine"])
+def schedule(request) -> NoiseSchedule:
+    return {"linear": linear, "cosine": cosine}[request.param]()
+
+
+@pytest.fixture(params=[1, 2, 16])
+def world(request, schedule) -> World:
+    """Every t of the schedule, with x_t drawn from the forward process."""
+    mixture = make_mixture(schedule, request.param)
+    g = torch.Generator().manual_seed(1)
+    t = torch.arange(1, schedule.T + 1)
+    x_0, y = mixture.sample(schedule.T, g)
+    abar = schedule.abar[t][:, None]
+    x_t = abar.sqrt() * x_0 + (1 - abar).sqrt() * torch.randn(x_0.shape, generator=g, dtype=torch.float64)
+    return World(mixture, schedule, x_t, t, y)

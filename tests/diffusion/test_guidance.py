@@ -1,0 +1,119 @@
+"""The flagship: with exact scores, classifier guidance and classifier-free guidance are one function."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped, gradient
+from minidiff.diffusion.process import x_0_from_eps
+from minidiff.symbols import InputError
+
+SCALES = [-1.0, 0.0, 0.5, 1.0, 3.0, 7.5]
+
+
+def parts(world):
+    return world.mixture.eps(), world.mixture.eps(world.y), world.mixture.log_prob(world.y)
+
+
+@pytest.mark.parametrize("w", SCALES)
+def test_cg_at_1_plus_w_is_cfg_at_w(world, w):
+    """M4 with w_CG = 1 + w against M6 with w, at every t: one goes through autograd, the other does not."""
+    plain, told, log_prob = parts(world)
+    by_classifier = classifier_guided(plain, log_prob, world.schedule, 1 + w)(world.x_t, world.t)
+    by_difference = classifier_free(told, plain, w)(world.x_t, world.t)
+    assert_close(by_classifier, by_difference, rtol=0, atol=1e-10)
+
+
+def test_cg_and_cfg_differ_when_both_get_the_same_w(world):
+    """The mix-up of w and s is seen: the test above would fail by far more than its tolerance."""
+    plain, told, log_prob = parts(world)
+    by_classifier = classifier_guided(plain, log_prob, world.schedule, 1.0)(world.x_t, world.t)
+    by_difference = classifier_free(told, plain, 1.0)(world.x_t, world.t)
+    assert (by_classifier - by_difference).abs().max() > 0.05
+
+
+def test_full_guidance_is_bayes_rule(world):
+    plain, told, log_prob = parts(world)
+    guided = classifier_guided(plain, log_prob, world.schedule, w=1.0)
+    assert not torch.allclose(plain(world.x_t, world.t), told(world.x_t, world.t), atol=1e-3)
+    assert_close(guided(world.x_t, world.t), told(world.x_t, world.t), rtol=0, atol=1e-10)
+
+
+def test_plain_models_bit_for_bit(world):
+    plain, told, log_prob = parts(world)
+    x_t, t = world.x_t, world.t
+    assert torch.equal(classifier_guided(plain, log_prob, world.schedule, 0.0)(x_t, t), plain(x_t, t))
+    assert torch.equal(classifier_free(told, plain, 0.0)(x_t, t), told(x_t, t))
+    assert torch.equal(classifier_free(told, plain, -1.0)(x_t, t), plain(x_t, t))
+
+
+@pytest.mark.parametrize("w", SCALES)
+def test_m6_is_m7_with_s_1_plus_w(world, w):
+    """uncond + s (cond - uncond), the line of the article's code, against (1 + w) cond - w uncond."""
+    plain, told, _ = parts(world)
+    uncond, cond = plain(world.x_t, world.t), told(world.x_t, world.t)
+    assert_close(classifier_free(told, plain, w)(world.x_t, world.t), uncond + (1 + w) * (cond - uncond), rtol=0, atol=1e-12)
+
+
+def test_guidance_raises_the_probability_of_y(world):
+    """A small step against the guided noise raises log p(y|x_t) more than one against the plain noise: the sign."""
+    plain, _, log_prob = parts(world)
+    guided = classifier_guided(plain, log_prob, world.schedule, 2.0)
+    moved = world.x_t + 1e-4 * (plain(world.x_t, world.t) - guided(world.x_t, world.t))
+    gain = log_prob(moved, world.t) - log_prob(world.x_t, world.t)
+    assert gain.min() > -1e-12
+    assert gain.max() > 1e-6
+
+
+def test_gradient_is_a_central_difference(world):
+    _, _, log_prob = parts(world)
+    exact = gradient(log_prob, world.x_t, world.t)
+    step = 1e-5
+    for axis in range(min(3, world.x_t.shape[1])):
+        shift = torch.zeros_like(world.x_t)
+        shift[:, axis] = step
+        slope = (log_prob(world.x_t + shift, world.t) - log_prob(world.x_t - shift, world.t)) / (2 * step)
+        # error of a central difference: step^2 / 6 times the third derivative, which grows as 1 / noise^3
+        bound = 1e-6 * (1 + exact.abs().max())
+        assert (exact[:, axis] - slope).abs().max() < bound
+
+
+def test_gradient_works_inside_no_grad_and_leaves_nothing_behind(world):
+    _, _, log_prob = parts(world)
+    with torch.no_grad():
+        found = gradient(log_prob, world.x_t, world.t)
+    assert not found.requires_grad
+    assert not world.x_t.requires_grad
+    assert torch.equal(found, gradient(log_prob, world.x_t, world.t))
+
+
+def test_rows_do_not_see_each_other(world):
+    """The guided noise of a row is the same alone and in a batch."""
+    plain, _, _ = parts(world)
+    rows = slice(10, 13)
+    together = classifier_guided(plain, world.mixture.log_prob(world.y), world.schedule, 2.0)(world.x_t, world.t)[rows]
+    few = classifier_guided(plain, world.mixture.log_prob(world.y[rows]), world.schedule, 2.0)
+    assert_close(few(world.x_t[rows], world.t[rows]), together, rtol=0, atol=1e-13)
+
+
+def test_clipping_holds_x_0_in_range_and_changes_nothing_inside(world):
+    plain = world.mixture.eps()
+    limit = 1.0
+    eps = clipped(plain, world.schedule, limit)(world.x_t, world.t)
+    x_0 = x_0_from_eps(world.x_t, world.t, plain(world.x_t, world.t), world.schedule)
+    x_0_clipped = x_0_from_eps(world.x_t, world.t, eps, world.schedule)
+    assert_close(x_0_clipped, x_0.clamp(-limit, limit), rtol=0, atol=1e-8)
+    assert (x_0.abs() > limit).any()
+    far = clipped(plain, world.schedule, limit=1e9)(world.x_t, world.t)
+    assert_close(far, plain(world.x_t, world.t), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("w", [math.nan, math.inf, -math.inf])
+def test_w_must_be_finite(world, w):
+    plain, told, log_prob = parts(world)
+    with pytest.raises(InputError, match="w must be a finite number, got"):
+        classifier_guided(plain, log_prob, world.schedule, w)
+    with pytest.raises(InputError, match="w must be a finite number, got"):
+        classifier_free(told, plain, w)

@@ -1,0 +1,54 @@
+"""The empirical denoiser against the mixture it is a limit of, and against the definition of optimal."""
+
+import torch
+from torch.testing import assert_close
+
+from minidiff.diffusion.process import q_sample
+from minidiff.exact import empirical
+from minidiff.exact.empirical import Empirical
+from minidiff.exact.mixtures import Mixture
+
+
+def spikes(schedule, n=50, dim=3):
+    return Empirical(torch.randn(n, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64), schedule)
+
+
+def test_it_is_a_mixture_of_very_thin_gaussians(schedule, monkeypatch):
+    monkeypatch.setattr(empirical, "CHUNK", 7)  # so that 50 points need several chunks
+    world = spikes(schedule)
+    n, dim = world.data.shape
+    thin = torch.full((n, dim), 1e-14, dtype=torch.float64)
+    mixture = Mixture(world.data, thin, torch.ones(n, dtype=torch.float64), torch.zeros(n, dtype=torch.int64), schedule)
+    t = torch.arange(20, schedule.T + 1, 7)
+    noise = torch.randn(len(t), dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x_t = q_sample(world.data[t % n], t, noise, schedule)
+    assert_close(world.eps(x_t, t), mixture.eps()(x_t, t), rtol=0, atol=1e-6)
+
+
+def test_at_both_ends(schedule):
+    """Hardly any noise: the nearest point. Nothing but noise: the mean of all points."""
+    world = spikes(schedule)
+    one, T = torch.ones(50, dtype=torch.int64), torch.full((50,), schedule.T)
+    noise = torch.randn(world.data.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert_close(world.x_0(q_sample(world.data, one, noise, schedule), one), world.data, rtol=0, atol=1e-3)
+    assert_close(world.x_0(noise, T), world.data.mean(0).expand(50, -1), rtol=0, atol=0.1)
+
+
+def test_images_keep_their_shape(schedule):
+    data = torch.randn(10, 1, 28, 28, generator=torch.Generator().manual_seed(3))
+    x_0 = Empirical(data, schedule).x_0(data[:4], torch.full((4,), 100))
+    assert x_0.shape == (4, 1, 28, 28)
+
+
+def test_no_other_denoiser_has_a_smaller_loss(schedule):
+    """Perturb it in any direction: the mean squared error grows, by the square of the perturbation."""
+    world, n = spikes(schedule, n=5, dim=1), 100_000
+    g = torch.Generator().manual_seed(4)
+    x_0 = world.data[torch.randint(5, (n,), generator=g)]
+    noise, t = torch.randn(n, 1, generator=g, dtype=torch.float64), torch.full((n,), 200)
+    x_t = q_sample(x_0, t, noise, schedule)
+    best = world.eps(x_t, t)
+    error = noise - best
+    for nudge in (x_t.sin(), torch.ones_like(x_t), x_t):
+        slope = (error * nudge).mean()  # 0 where best is the conditional mean
+        assert slope.abs() < 5 * (error * nudge).std() / n**0.5

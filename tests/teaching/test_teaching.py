@@ -1,0 +1,116 @@
+"""What lessons share: checks that name the mistake, comparisons that can fail, figures that hold what they are given."""
+
+import io
+import math
+
+import matplotlib.image
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from minidiff.diffusion.schedule import cosine
+from minidiff.teaching import checks
+from minidiff.teaching.figures import grid, png, slider_html
+from minidiff.teaching.lesson import compare, show
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def ddim(x_t, eps, abar_t, abar_s):
+    x_0 = (x_t - math.sqrt(1 - abar_t) * eps) / math.sqrt(abar_t)
+    return math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s) * eps
+
+
+def ddim_rearranged(x_t, eps, abar_t, abar_s):
+    return (abar_s / abar_t) ** 0.5 * x_t + ((1 - abar_s) ** 0.5 - (abar_s / abar_t * (1 - abar_t)) ** 0.5) * eps
+
+
+def weight(t):
+    s = cosine()
+    return s.beta[t] / (2 * (1 - s.beta[t]) * (1 - s.abar[t]))
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"),
+    [
+        (checks.scale_of, lambda method, w: w if method == "cg" else 1 + w),
+        (checks.scale_of, lambda method, w: {"cg": 0, "cfg": 1}[method] + w),
+        (checks.ddim_step, ddim),
+        (checks.ddim_step, ddim_rearranged),
+        (checks.weighted_loss, weight),
+        (checks.weighted_loss, lambda t: float(weight(t))),
+    ],
+)
+def test_correct_answers_in_two_styles(check, answer):
+    assert check(answer) == "correct"
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "sentence"),
+    [
+        (checks.scale_of, lambda m, w: w, "add 1"),
+        (checks.scale_of, lambda m, w: 1 + w, "s is w itself"),
+        (checks.scale_of, lambda m, w: w + (m == "cg"), "the wrong way round"),
+        (checks.scale_of, lambda m, w: w if m == "cg" else 1 - w, "sign is wrong"),
+        (checks.scale_of, lambda m, w: 2 * w, "Not yet"),
+        (checks.ddim_step, lambda x, e, a, b: b * (x - (1 - a) ** 0.5 * e) / a**0.5 + (1 - b) * e, "square root"),
+        (checks.ddim_step, lambda x, e, a, b: (x - (1 - a) ** 0.5 * e) / a**0.5, "guess of x_0: put the noise"),
+        (checks.ddim_step, lambda x, e, a, b: ddim(x, e, a, a), "not abar_t"),
+        (checks.ddim_step, lambda x, e, a, b: ddim(x, e, a, b) - 2 * (1 - b) ** 0.5 * e, "wrong sign"),
+        (checks.ddim_step, lambda x, e, a, b: (x - (1 - a) ** 0.5 * e) / a**0.5 + (1 - b) ** 0.5 * e, "is missing in front"),
+        (checks.ddim_step, lambda x, e, a, b: x[:1], r"shape \(1, 3\)"),
+        (checks.ddim_step, lambda x, e, a, b: 1 / 0, "raised ZeroDivisionError"),
+        (checks.ddim_step, lambda x, e, a, b: x * math.nan, "Not yet"),
+        (checks.weighted_loss, lambda t: 2 * weight(t), "The 2 is missing"),
+        (checks.weighted_loss, lambda t: weight(t) * (1 - cosine().beta[t]), "alpha_t"),
+        (checks.weighted_loss, lambda t: weight(t) * (1 - cosine().abar[t]), "1 - abar_t is missing"),
+        (checks.weighted_loss, lambda t: weight(t) * cosine().beta[t], "before dividing"),
+    ],
+)
+def test_mistakes_are_named(check, answer, sentence):
+    with pytest.raises(AssertionError, match=sentence):
+        raise AssertionError(check(answer))
+
+
+def test_compare_passes_within_and_raises_beyond(capsys):
+    compare("two", 2.0, 2.0 + 1e-9, tolerance=1e-8)
+    assert capsys.readouterr().out == "two: expected 2, got 2, difference at most 1e-08: ok\n"
+    for wrong in (2.1, math.nan):
+        with pytest.raises(AssertionError, match="two: the largest difference is"):
+            compare("two", 2.0, wrong, tolerance=1e-8)
+    compare("many", torch.zeros(3), torch.full((3,), 1e-9), tolerance=1e-8)
+    assert "3 numbers" in capsys.readouterr().out
+
+
+def test_show_prints_the_source(capsys):
+    show(compare)
+    assert capsys.readouterr().out.startswith("def compare(")
+
+
+def test_grid_puts_every_image_in_its_place():
+    images = torch.full((2, 3, 28, 28), -1.0)
+    images[1, 2] = 1.0
+    axes = grid(images, rows="ab", columns="xyz").axes[0]
+    shown = axes.images[0].get_array()
+    assert shown.shape == (56, 84)
+    assert (shown[28:, 56:] == 1).all()
+    assert shown.sum() == 784 - 5 * 784
+    assert axes.images[0].get_clim() == (-1, 1)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["x", "y", "z"]
+
+
+def test_slider_holds_every_frame_and_shows_one():
+    frames = [png(grid(torch.full((1, 1, 28, 28), value))) for value in (-1.0, 1.0)]
+    assert matplotlib.image.imread(io.BytesIO(frames[0])).shape[1] == 700
+    html = slider_html(frames, ["w = 0", "w < 1"], start=1)
+    assert html.count("<img") == 2
+    assert html.count("display:block") == 1
+    assert 'max="1" value="1"' in html
+    assert "w &lt; 1" in html
+    assert "http" not in html
+    assert html == slider_html(frames, ["w = 0", "w < 1"], start=1)

@@ -1,0 +1,101 @@
+"""The house: imports only along the arrows of the design, sizes within limits, public names documented."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import minidiff
+
+ROOT = Path(minidiff.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# who may import whom, besides itself; an arrow only ever points this way
+MAY_IMPORT = {
+    "symbols": set(),
+    "diffusion": {"symbols"},
+    "nets": {"symbols"},
+    "digits": {"symbols"},
+    "exact": {"symbols", "diffusion"},
+    "training": {"symbols", "diffusion", "nets", "digits"},
+    "measure": {"symbols", "diffusion", "nets", "digits", "exact", "training"},
+    "teaching": {"symbols", "diffusion", "nets", "digits", "exact", "training", "measure"},
+}
+MAY_IMPORT["commands"] = MAY_IMPORT["measure"] | {"measure"}
+MAY_IMPORT["__main__"] = MAY_IMPORT["commands"] | {"commands"}
+MAY_IMPORT["__init__"] = MAY_IMPORT["commands"]
+
+
+def part(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[str]:
+    """The first part of every minidiff import in a file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
+        found += [f"{name}.__init__".split(".")[1] for name in names if name.split(".")[0] == "minidiff"]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_hold(path):
+    used = set(imports(path)) - {part(path)}
+    if part(path) == "teaching":
+        used.discard("__init__")  # lessons speak through the public names
+    assert used <= MAY_IMPORT[part(path)], f"{part(path)} must not import {sorted(used - MAY_IMPORT[part(path)])}"
+
+
+def test_the_two_halves_never_meet():
+    for path in FILES:
+        if part(path) in ("diffusion", "exact"):
+            assert "nets" not in imports(path)
+            assert "torch.nn" not in path.read_text()
+        if part(path) == "nets":
+            assert "diffusion" not in imports(path)
+
+
+def test_sizes():
+    for path in [*FILES, *(ROOT.parent / "tests").rglob("*.py")]:
+        assert len(path.read_text().splitlines()) <= 300, path
+    core = [ROOT / "symbols.py", *(ROOT / "diffusion").glob("*.py"), ROOT / "exact" / "mixtures.py"]
+    assert sum(len(path.read_text().splitlines()) for path in core) < 450
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 40, f"{path}: {node.name}"
+                named = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
+                assert len([name for name in named if name not in ("self", "cls")]) <= 6, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_public_thing_says_what_it_is(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree) or not path.read_text(), f"{path}: no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path}: {node.name}"
+
+
+def test_formulas_name_their_source():
+    formulas = "classifier_guided classifier_free q_sample posterior_mean ancestral_path ddim_path simple_loss"
+    for name in formulas.split():
+        assert re.search(r"\[.*(M\d|20\d\d)", inspect.getdoc(getattr(minidiff, name))), name
+
+
+def test_public_names_exist_and_are_all_listed():
+    assert all(hasattr(minidiff, name) for name in minidiff.__all__)
+    listed = [alias.name for node in ast.parse((ROOT / "__init__.py").read_text()).body for alias in getattr(node, "names", [])]
+    assert listed == minidiff.__all__
+
+
+def test_nothing_is_pickled_and_nothing_is_starred():
+    for path in FILES:
+        source = path.read_text()
+        assert "import *" not in source
+        assert not re.search(r"\btorch\.(load|save)\b|\bpickle\b", source), path

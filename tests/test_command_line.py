@@ -1,0 +1,134 @@
+"""python -m minidiff, as a user types it: right results, the same twice, and a sentence for everything that is wrong."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from minidiff.__main__ import main
+from minidiff.commands import parse_digits
+from minidiff.digits.mnist import load_digits, to_bytes
+from minidiff.symbols import InputError
+from minidiff.training import checkpoints
+from minidiff.training.checkpoints import load
+from minidiff.training.generation import cfg, generate
+
+
+def run(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_arrays_are_the_package_s_own_samples_and_the_same_twice(tmp_path, capsys):
+    for name in ("a.npz", "b.npz"):
+        assert run("sample", "--digit", "3,7-8", "--n", 2, "--w", 2, "--steps", 4, "--seed", 5, "--out", tmp_path / name) == 0
+    a, b = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
+    assert sorted(a) == ["x", "y"]
+    assert a["x"].shape == (6, 28, 28)
+    assert a["x"].dtype == np.uint8
+    assert a["y"].tolist() == [3, 3, 7, 7, 8, 8]
+    assert (a["x"] == b["x"]).all()
+    expected = generate(cfg(load("unet")), torch.tensor([3, 3, 7, 7, 8, 8]), w=2.0, steps=4, seed=5)
+    assert (a["x"] == to_bytes(expected).numpy()).all()
+    assert "wrote" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["cfg", "cg"])
+def test_picture_has_a_row_for_each_digit(tmp_path, method):
+    assert run("sample", "--digit", "0-2", "--n", 3, "--method", method, "--steps", 2, "--out", tmp_path / "p.png") == 0
+    assert matplotlib.image.imread(tmp_path / "p.png").shape[:2] == (3 * 28 * 4, 3 * 28 * 4)
+
+
+def test_another_seed_another_digit(tmp_path):
+    for seed in (0, 1):
+        run("sample", "--digit", 7, "--steps", 3, "--seed", seed, "--out", tmp_path / f"{seed}.npz")
+    assert (np.load(tmp_path / "0.npz")["x"] != np.load(tmp_path / "1.npz")["x"]).any()
+
+
+def test_train_then_sample_with_the_new_weights(tmp_path, capsys):
+    weights = tmp_path / "mine.safetensors"
+    assert run("train", "unet", "--steps", 2, "--out", weights) == 0
+    assert load("unet", weights).facts["images_seen"] == 128
+    assert load("unet", weights).facts["data_sha256"] == load_digits("train").sha256
+    for files in ([], ["--weights", weights]):
+        run("sample", "--digit", 7, "--steps", 2, "--out", tmp_path / f"{len(files)}.npz", *files)
+    assert (np.load(tmp_path / "0.npz")["x"] != np.load(tmp_path / "2.npz")["x"]).any()
+    assert "128 images" in capsys.readouterr().out
+
+
+def test_help_teaches(capsys):
+    for command, sentence in ((["--help"], "sample --digit 7 --w 3"), (["sample", "--help"], "w = -1 ignores the digit")):
+        with pytest.raises(SystemExit, match="0"):
+            main(command)
+        assert sentence in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "--digit", "10"], "Unknown digit in '10': this model knows 0 to 9"),
+        (["sample", "--digit", "seven"], "A digit, or digits like"),
+        (["sample", "--digit", "9-0"], "A digit, or digits like"),
+        (["sample", "--w", "nan"], "w must be a finite number, got nan"),
+        (["sample", "--w", "inf", "--method", "cg"], "w must be a finite number, got inf"),
+        (["sample", "--steps", "0"], "between 1 and T = 1000, got 0"),
+        (["sample", "--steps", "1001"], "between 1 and T = 1000, got 1001"),
+        (["sample", "--n", "0"], "--n must be at least 1, got 0"),
+        (["sample", "--out", "digits.jpg"], "must end in .png or .npz"),
+        (["sample", "--out", "no/folder/a.png"], "cannot be written"),
+        (["sample", "--weights", "nothing.safetensors"], "no such weights"),
+        (["train", "ddpm", "--data", "nowhere"], "file missing"),
+        (["train", "ddpm", "--steps", "0"], "--steps must be at least 1"),
+        (["train", "ddpm", "--out", "no/folder/w.safetensors"], "cannot be written"),
+        (["evaluate", "--n", "0"], "--n must be at least 1"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_a_sentence(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("minidiff: ")
+    assert message in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["sample", "--method", "gan"], ["train", "gan"], ["paint"]])
+def test_unknown_names(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_weights_of_the_wrong_kind(tmp_path, capsys):
+    shutil.copy(checkpoints.SHIPPED / "judge.safetensors", tmp_path / "w.safetensors")
+    assert run("sample", "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "a.png") == 2
+    assert "weights of 'judge', but unet are wanted" in capsys.readouterr().err
+
+
+def test_parse_digits():
+    assert parse_digits("0-9") == list(range(10))
+    assert parse_digits("1, 3,5-7") == [1, 3, 5, 6, 7]
+    with pytest.raises(InputError):
+        parse_digits("3-")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_during_training_changes_no_file(tmp_path):
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"old")
+    command = [sys.executable, "-m", "minidiff", "train", "ddpm", "--out", str(weights)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert "ddpm: 12000 steps" in process.stdout.readline()
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; no file was changed" in said
+    assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors"]
+    assert weights.read_bytes() == b"old"

@@ -1,0 +1,177 @@
+"""Losses, the loop and the learning rate: against formulas written a second time, and by learning something."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from minidiff.diffusion.process import q_sample
+from minidiff.diffusion.schedule import cosine
+from minidiff.digits.mnist import Digits, load_digits
+from minidiff.symbols import InputError
+from minidiff.training import losses
+from minidiff.training.device import device
+from minidiff.training.loop import curve, learning_rate, shuffled_rows, train, training_steps
+from minidiff.training.recipes import LIVE, RECIPES
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    full = load_digits("train")
+    return Digits(full.images[:256], full.labels[:256], full.sha256)
+
+
+def test_simple_loss_is_0_for_the_truth_and_1_for_silence():
+    schedule, g = cosine(), torch.Generator().manual_seed(0)
+    x_0, noise = torch.randn(2, 500, 1, 28, 28, generator=g).unbind(0)
+    t = losses.draw_levels(x_0, 1, schedule, g)
+
+    def knows(x_t, level):
+        assert torch.equal(x_t, q_sample(x_0, t, noise, schedule))
+        assert torch.equal(level, t)
+        return noise
+
+    assert losses.simple_loss(knows, x_0, t, noise, schedule) == 0
+    silent = losses.simple_loss(lambda x_t, t: torch.zeros_like(x_t), x_0, t, noise, schedule)
+    assert abs(silent.item() - 1) < 5 * math.sqrt(2 / noise.numel())
+
+
+@pytest.mark.parametrize("lowest", [0, 1])
+def test_every_level_is_drawn_equally_often(lowest):
+    schedule, n = cosine(T=20), 100_000
+    counts = losses.draw_levels(torch.empty(n, 1), lowest, schedule, torch.Generator().manual_seed(0)).bincount(minlength=21)
+    expected = n / (21 - lowest)
+    assert counts[:lowest].sum() == 0
+    assert ((counts[lowest:] - expected).abs() < 5 * math.sqrt(expected)).all()
+
+
+def test_unet_loss_drops_a_tenth_of_the_labels():
+    """What reaches the table of classes, counted in the loss itself."""
+    seen = []
+
+    class Classes(nn.Module):
+        null = 10
+
+        def forward(self, y):
+            seen.append(y)
+            return torch.zeros(len(y), 1)
+
+    net = nn.ModuleDict({"unet": nn.Identity(), "classes": Classes()})
+    net["unet"].forward = lambda x_t, t, c: x_t
+    n = 20_000
+    losses.unet_loss(net, torch.zeros(n, 1, 1, 1), torch.arange(n) % 10, cosine(), torch.Generator().manual_seed(0))
+    share = (seen[0] == 10).double().mean().item()
+    assert abs(share - 0.1) < 5 * math.sqrt(0.1 * 0.9 / n)
+
+
+def test_classifier_loss_sees_clean_images_too():
+    levels = []
+
+    class Classifier(nn.Module):
+        def forward(self, x_t, t):
+            levels.append(t)
+            return torch.zeros(len(t), 10)
+
+    net = nn.ModuleDict({"classifier": Classifier()})
+    loss = losses.classifier_loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), torch.Generator())
+    assert loss.item() == pytest.approx(math.log(10), rel=1e-5)
+    assert levels[0].unique().tolist() == list(range(10))
+
+
+def test_jitter_moves_images_and_keeps_background():
+    x_0 = torch.full((64, 1, 28, 28), -1.0)
+    x_0[:, :, 12:16, 12:16] = 1.0
+    moved = losses.jitter(x_0, torch.Generator().manual_seed(0))
+    assert_close(moved[:, :, 0, :], torch.full((64, 1, 28), -1.0))
+    assert_close(moved[:, :, :, -1], torch.full((64, 1, 28), -1.0))
+    rows = torch.arange(28).float()
+    mass = (moved + 1).sum(dim=(1, 2, 3))
+    centre = ((moved + 1).sum(dim=(1, 3)) * rows).sum(1) / mass
+    assert ((centre - 13.5).abs() <= 2.6).all()
+    assert (centre - 13.5).abs().max() > 1.5
+    assert ((mass / 32 > 0.75) & (mass / 32 < 1.3)).all()
+
+
+def test_learning_rate_warms_up_and_ends_at_zero():
+    recipe = replace(RECIPES["unet"], steps=1000, warmup=100, peak_lr=2.0)
+    rates = [learning_rate(step, recipe) for step in range(1, 1001)]
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[99] == pytest.approx(2.0)
+    assert rates[549] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+    assert max(rates) == 2.0
+
+
+def test_every_image_is_seen_once_an_epoch():
+    batches = shuffled_rows(10, 4, torch.Generator().manual_seed(0))
+    rows = torch.cat([next(batches) for _ in range(5)])
+    assert sorted(rows[:10].tolist()) == list(range(10))
+    assert sorted(rows[10:].tolist()) == list(range(10))
+    assert not torch.equal(rows[:10], rows[10:])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_model_learns_a_little(name, digits):
+    """20 steps on 256 images: the loss falls for every recipe, through the same loop."""
+    recipe = replace(RECIPES[name], steps=20, batch=32, warmup=5)
+    seen = [state.loss for state in training_steps(recipe, digits)]
+    assert len(seen) == 20
+    assert sum(seen[-4:]) < 0.95 * sum(seen[:4])
+
+
+def test_same_seed_same_weights(digits):
+    recipe = replace(LIVE["ddpm"], steps=3, batch=16)
+    weights = [train(recipe, digits, seed, progress=False).net.state_dict() for seed in (5, 5, 6)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert not all(torch.equal(weights[0][key], weights[2][key]) for key in weights[0])
+
+
+def test_training_leaves_the_global_generator_alone(digits):
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    train(replace(LIVE["ddpm"], steps=1, batch=8), digits, progress=False)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_average_is_the_formula(digits):
+    """theta_ema <- ema theta_ema + (1 - ema) theta, recomputed beside torch's AveragedModel; the first step copies."""
+    recipe = replace(RECIPES["judge"], steps=4, batch=8, ema=0.5, warmup=1, peak_lr=0.01)
+
+    def bias(recipe, step):
+        state = next(state for state in training_steps(recipe, digits) if state.step == step)
+        return state.average.state_dict()["judge.head.bias"]
+
+    raw = [bias(replace(recipe, ema=0.0), step) for step in (1, 2, 3)]
+    expected = 0.5 * (0.5 * raw[0] + 0.5 * raw[1]) + 0.5 * raw[2]
+    assert_close(bias(recipe, 3), expected)
+    assert not torch.allclose(raw[1], raw[2])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(digits):
+    def breaks(net, x_0, y, schedule, generator):
+        return net["unet"].enter.weight.sum() * math.nan
+
+    with pytest.raises(FloatingPointError, match="loss became nan at step 1, learning rate"):
+        train(replace(RECIPES["ddpm"], loss=breaks), digits, progress=False)
+
+
+def test_curve_is_short_and_keeps_the_mean():
+    values = [float(i) for i in range(120)]
+    short = curve(values)
+    assert len(short) <= 50
+    assert sum(short) / len(short) == pytest.approx(59.5, rel=0.02)
+
+
+def test_device_setting(monkeypatch):
+    monkeypatch.setenv("MINIDIFF_DEVICE", "cpu")
+    assert device() == torch.device("cpu")
+    monkeypatch.setenv("MINIDIFF_DEVICE", "tpu")
+    with pytest.raises(InputError, match="must be cpu, cuda or auto, got 'tpu'"):
+        device()
+    monkeypatch.setenv("MINIDIFF_DEVICE", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no GPU here"):
+        device()
