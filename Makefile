@@ -22,6 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[dev]"
 	$(PY) -c "open('$(READY)', 'w').close()"
 
+lessons: export TQDM_DISABLE = 1
 lessons: setup ## run every lesson top to bottom, training included; notebooks and HTML pages in build/lessons
 	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
 	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)

@@ -13,10 +13,12 @@ from minidiff.diffusion.process import (  # isort: skip
     x_0_from_eps,
 )
 from minidiff.exact.mixtures import Mixture  # isort: skip
+from minidiff.exact.empirical import Empirical  # isort: skip
 from minidiff.nets.unet import UNet  # isort: skip
 from minidiff.training.losses import simple_loss  # isort: skip
 from minidiff.diffusion.samplers import Sample, ancestral_path, ddim_path, last  # isort: skip
 from minidiff.training.recipes import LIVE, RECIPES, Recipe  # isort: skip
+from minidiff.training.device import device  # isort: skip
 from minidiff.training.loop import train, training_steps  # isort: skip
 from minidiff.training.checkpoints import Trained, load, save  # isort: skip
 from minidiff.nets.classifier import Judge, NoisyClassifier, log_prob_of  # isort: skip
@@ -45,6 +47,7 @@ __all__ = [
     "score_from_eps",
     "x_0_from_eps",
     "Mixture",
+    "Empirical",
     "UNet",
     "simple_loss",
     "Sample",
@@ -54,6 +57,7 @@ __all__ = [
     "LIVE",
     "RECIPES",
     "Recipe",
+    "device",
     "train",
     "training_steps",
     "Trained",

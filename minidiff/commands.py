@@ -66,6 +66,7 @@ def evaluate_methods(options: argparse.Namespace) -> None:
         rows.append(row)
     if out:
         command = f"python -m minidiff evaluate --n {each} --steps {options.steps} --seed {options.seed}"
+        command += " --weights " * bool(options.weights) + " ".join(options.weights)
         write_atomically(out, as_csv(rows, command))
 
 
@@ -76,9 +77,10 @@ def parse_digits(text: str, classes: int = 10) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not match:
             raise InputError(f'A digit, or digits like "0-9" or "1,3,5-7", expected, got {text!r}.')
-        low, high = int(match[1]), int(match[2] or match[1])
-        digits += range(low, high + 1)
-    if not digits or max(digits) >= classes:
+        digits += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if not digits:
+        raise InputError(f"No digit in {text!r}: write the smaller one first.")
+    if max(digits) >= classes:
         raise InputError(f"Unknown digit in {text!r}: this model knows 0 to {classes - 1}.")
     return digits
 

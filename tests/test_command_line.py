@@ -74,7 +74,7 @@ def test_help_teaches(capsys):
     [
         (["sample", "--digit", "10"], "Unknown digit in '10': this model knows 0 to 9"),
         (["sample", "--digit", "seven"], "A digit, or digits like"),
-        (["sample", "--digit", "9-0"], "A digit, or digits like"),
+        (["sample", "--digit", "9-0"], "No digit in '9-0': write the smaller one first"),
         (["sample", "--w", "nan"], "w must be a finite number, got nan"),
         (["sample", "--w", "inf", "--method", "cg"], "w must be a finite number, got inf"),
         (["sample", "--steps", "0"], "between 1 and T = 1000, got 0"),

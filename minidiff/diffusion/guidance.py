@@ -10,9 +10,10 @@ from minidiff.symbols import Denoiser, InputError, LogProb, Points, Steps
 
 
 def classifier_guided(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: float) -> Denoiser:
-    """eps_bar = eps(x_t, t) - sqrt(1 - abar_t) w grad log p(y|x_t)   [M4; Dhariwal & Nichol 2021, Alg. 2]
+    """eps_bar = eps(x_t, t) - sqrt(1 - abar_t) w grad log p(y|x_t)   [M4; Dhariwal & Nichol 2021, eq. 14]
 
-    w = 0 is the plain model, w = 1 is Bayes' rule (M2); the guidance scale is s = w. Raises InputError unless w is finite.
+    w is the scale of their sec. 4.3; with ddim_path this is their Alg. 2. w = 0 is the plain model, w = 1 Bayes' rule (M2);
+    the guidance scale is s = w. Raises InputError unless w is finite.
     """
     _check_weight(w)
 
@@ -43,7 +44,7 @@ def gradient(log_prob: LogProb, x_t: Points, t: Steps) -> Points:
 
 
 def clipped(eps: Denoiser, schedule: NoiseSchedule, limit: float = 1.0) -> Denoiser:
-    """The eps that belongs to x_0_hat clamped to [-limit, limit]. Wrap it around guidance, never inside   [Ho 2020, sec. 3.3]"""
+    """The eps that belongs to x_0_hat clamped to [-limit, limit]. Wrap it around guidance, not inside   [as in Ho 2020's code]"""
 
     def eps_clipped(x_t: Points, t: Steps) -> Points:
         x_0 = x_0_from_eps(x_t, t, eps(x_t, t), schedule).clamp(-limit, limit)

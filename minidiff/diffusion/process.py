@@ -22,7 +22,7 @@ def eps_from_x_0(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) ->
 
 
 def score_from_eps(eps: Points, t: Steps, schedule: NoiseSchedule) -> Points:
-    """grad log p(x_t) = -eps / sqrt(1 - abar_t), for t >= 1   [M3; Song 2021, sec. 3.3]"""
+    """grad log p(x_t) = -eps / sqrt(1 - abar_t), for t >= 1   [M3; Dhariwal & Nichol 2021, eq. 11]"""
     return -eps / at((1 - schedule.abar).sqrt(), t, eps)
 
 

@@ -53,7 +53,7 @@ def ddim_path(
 
     sigma = eta sqrt((1 - abar_s) / (1 - abar_t)) sqrt(1 - abar_t / abar_s)   [eq. 16]. `steps` levels, evenly spaced,
     the first is T and the last s is 0. eta = 0 is deterministic; eta > 0 needs a generator; eta = 1 with T steps has the
-    law of ancestral_path.
+    law of ancestral_path with schedule.small_variance.
     """
     if not 1 <= steps <= schedule.T:
         raise InputError(f"The number of steps must be between 1 and T = {schedule.T}, got {steps}.")

@@ -65,7 +65,7 @@ def at(table: Table, t: Steps, like: Points) -> Float[Tensor, "batch *ones"]:
 
 
 def linear(T: int = 1000, first: float = 1e-4, last: float = 0.02, max_signal: float = 0.02) -> NoiseSchedule:
-    """beta_t evenly spaced from 1e-4 to 0.02, scaled by 1000 / T so that x_T is noise for every T   [Ho 2020, sec. 4]"""
+    """beta_t evenly spaced from 1e-4 to 0.02, T = 1000   [Ho 2020, sec. 4]; times 1000 / T, so that x_T is noise for every T"""
     beta = torch.linspace(first, last, T, dtype=torch.float64) * (1000 / T)
     return _schedule(beta, max_signal)
 

@@ -73,7 +73,7 @@ class SelfAttention(nn.Module):
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with all parameters 0, so that a residual branch starts as the identity   [Dhariwal & Nichol 2021, sec. 3]"""
+    """The layer with all parameters 0, so that a residual block starts as the identity   [as in the code of Ho 2020]"""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from minidiff.diffusion.samplers import ddim_path
-from minidiff.diffusion.schedule import at, cosine
+from minidiff.diffusion.schedule import NoiseSchedule, at, cosine
 from minidiff.symbols import Points
 
 CORRECT = "correct"
@@ -33,12 +33,14 @@ def scale_of(answer: Callable[[str, float], float]) -> str:
 def ddim_step(answer: Callable[[Points, Points, float, float], Points]) -> str:
     """answer(x_t, eps, abar_t, abar_s) -> x_s, one deterministic DDIM step; abar_s > abar_t."""
     x_t, eps = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
-    schedule = cosine(T=100)
+    schedule = NoiseSchedule(torch.tensor([0, 0.4, 0.5], dtype=torch.float64), max_signal=1.0)  # in the middle of a path
     first = next(ddim_path(lambda x, t: eps, x_t, schedule, steps=2))
-    abar_t, abar_s = float(schedule.abar[100]), float(schedule.abar[first.t])
-    signal, noise = math.sqrt(abar_s), math.sqrt(1 - abar_s)
+    abar_t, abar_s = float(schedule.abar[2]), float(schedule.abar[1])
+    signal, noise, no_root = math.sqrt(abar_s), math.sqrt(1 - abar_s), (x_t - (1 - abar_t) * eps) / math.sqrt(abar_t)
     mistakes = {
         "You take abar where its square root is needed: x_t holds sqrt(abar) x_0.": abar_s * first.x_0 + (1 - abar_s) * eps,
+        "The root of 1 - abar_t is missing where you guess x_0.": signal * no_root + noise * eps,
+        "sqrt(1 - abar_t) is missing where you guess x_0.": signal * (x_t - eps) / math.sqrt(abar_t) + noise * eps,
         "You return the guess of x_0: put the noise of level s back on it.": first.x_0,
         "You noise x_0 to level t again: at the end abar_s is needed, not abar_t.": x_t,
         "The noise has the wrong sign: + sqrt(1 - abar_s) eps.": signal * first.x_0 - noise * eps,

@@ -21,10 +21,10 @@ def compare(what: str, expected: Tensor | float, got: Tensor | float, tolerance:
     difference = float((expected - got).abs().max())
     if not difference <= tolerance:  # NaN fails
         raise AssertionError(f"{what}: the largest difference is {difference:.3g}, the tolerance {tolerance:g}.")
-    print(f"{what}: expected {_short(expected)}, got {_short(got)}, difference at most {tolerance:g}: ok")
+    print(f"{what}: expected {_short(expected)}, got {_short(got)}, difference at most {tolerance:.2g}: ok")
 
 
 def _short(value: Tensor) -> str:
     if value.numel() == 1:
-        return f"{value.item():.5g}"
-    return f"{value.numel()} numbers (root mean square {value.square().mean().sqrt().item():.4g})"
+        return f"{value.item():.4g}"
+    return f"{value.numel()} numbers (root mean square {value.square().mean().sqrt().item():.3g})"

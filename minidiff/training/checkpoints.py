@@ -124,7 +124,10 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error}). It was truncated or is no weights file.") from error
-    facts = json.loads(metadata) if metadata else {}
-    if facts.get("format") != FORMAT:
+    try:
+        facts = json.loads(metadata or "{}")
+    except ValueError:
+        facts = {}
+    if facts.get("format") != FORMAT or not {"recipe", "classes", "data_sha256"} <= facts.keys():
         raise InputError(f"{path}: format {FORMAT} of minidiff's weights was expected, {facts.get('format')} came.")
     return tensors, facts

@@ -63,6 +63,8 @@ def test_correct_answers_in_two_styles(check, answer):
         (checks.ddim_step, lambda x, e, a, b: ddim(x, e, a, a), "not abar_t"),
         (checks.ddim_step, lambda x, e, a, b: ddim(x, e, a, b) - 2 * (1 - b) ** 0.5 * e, "wrong sign"),
         (checks.ddim_step, lambda x, e, a, b: (x - (1 - a) ** 0.5 * e) / a**0.5 + (1 - b) ** 0.5 * e, "is missing in front"),
+        (checks.ddim_step, lambda x, e, a, b: (b / a) ** 0.5 * (x - (1 - a) * e) + (1 - b) ** 0.5 * e, "The root of 1 - abar_t"),
+        (checks.ddim_step, lambda x, e, a, b: (b / a) ** 0.5 * (x - e) + (1 - b) ** 0.5 * e, r"sqrt\(1 - abar_t\) is missing"),
         (checks.ddim_step, lambda x, e, a, b: x[:1], r"shape \(1, 3\)"),
         (checks.ddim_step, lambda x, e, a, b: 1 / 0, "raised ZeroDivisionError"),
         (checks.ddim_step, lambda x, e, a, b: x * math.nan, "Not yet"),

@@ -1,0 +1,83 @@
+"""The limits that every lesson keeps, read from the stored notebooks. nbval runs them; this looks at them."""
+
+import re
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+LESSONS = sorted(FOLDER.glob("*.ipynb"))
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request):
+    return request.param, nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def text(notebook) -> str:
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def test_there_are_lessons():
+    assert [path.stem for path in LESSONS] == ["00_start_here", "03_train_a_ddpm"]
+
+
+def test_every_cell_was_run_once_in_order_and_left_no_error(lesson):
+    _, notebook = lesson
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) in range(6, 16)
+
+
+def test_a_stripped_notebook_would_be_noticed(lesson):
+    """nbval passes a notebook without outputs: at least half of the cells must have stored one."""
+    _, notebook = lesson
+    cells = code_cells(notebook)
+    assert sum(bool(cell.outputs) for cell in cells) >= len(cells) / 2
+
+
+def test_code_is_short_and_text_is_not_scarce(lesson):
+    _, notebook = lesson
+    cells = code_cells(notebook)
+    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in cells]
+    assert median(lengths) <= 6
+    assert max(lengths) <= 20
+    assert not [cell for cell in cells if re.search(r"^\s*class ", cell.source, re.M)]
+    assert len(notebook.cells) - len(cells) >= 0.8 * len(cells)
+    words = len(re.findall(r"\w+", re.sub(r"\$.*?\$|<[^>]+>", " ", text(notebook), flags=re.S)))
+    assert 800 <= words <= 2500
+
+
+def test_the_anatomy(lesson):
+    path, notebook = lesson
+    prose = text(notebook)
+    assert re.match(r"# \d+ · .*\?\n\n\*\*", notebook.cells[0].source), "the title is a question, the answer follows in bold"
+    for part in ("**You will be able to**", "## Break it", "## Exercises", "## What to remember", "**Sources.**"):
+        assert part in prose, part
+    number = int(path.stem[:2])
+    exercises = re.findall(rf"\*\*Exercise {number}\.(\d)\*\* · difficulty \d/5 · .*? · \*", prose)
+    assert exercises == [str(i + 1) for i in range(len(exercises))]
+    assert 3 <= len(exercises) <= 5
+    assert len(code_cells(notebook)[0].source.splitlines()) <= 8
+
+
+def test_it_is_small_and_names_no_widget_or_machine(lesson):
+    path, notebook = lesson
+    assert path.stat().st_size < 1_000_000
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not re.search(r"0x[0-9a-f]{8}|cuda:\d", path.read_text())
+
+
+def test_links_between_lessons_lead_somewhere(lesson):
+    _, notebook = lesson
+    for target in re.findall(r"\]\(([^)#]+)\)", text(notebook)):
+        assert target.startswith("http") or (FOLDER / target).exists(), target
