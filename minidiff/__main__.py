@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from minidiff import commands
+from minidiff.commands import evaluate_methods, sample_digits, train_model
 from minidiff.symbols import InputError
 from minidiff.training.generation import METHODS
 from minidiff.training.recipes import RECIPES
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int, metavar="N", help="training steps (default: the recipe's)")
     train.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     train.add_argument("--float32", action="store_true", help="write full precision; half precision is the default")
-    train.set_defaults(run=commands.train_model)
+    train.set_defaults(run=train_model)
 
     sample = sub.add_parser("sample", help="draw digits", description=SAMPLE, formatter_class=raw)
     sample.add_argument("--digit", default="0-9", metavar="D", help="7, or 0-9, or 1,3,5-7 (default 0-9)")
@@ -60,15 +60,15 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=0, help="of the starting noise (default 0)")
     sample.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
     sample.add_argument("--out", default="digits.png", metavar="F", help=".png: a picture, a row for each digit; .npz: x, y")
-    sample.set_defaults(run=commands.sample_digits)
+    sample.set_defaults(run=sample_digits)
 
-    evaluate = sub.add_parser("evaluate", help="measure both methods over w", description=commands.evaluate_methods.__doc__)
+    evaluate = sub.add_parser("evaluate", help="measure both methods over w", description=evaluate_methods.__doc__)
     evaluate.add_argument("--n", type=int, default=100, metavar="N", help="images of each digit in a row (default 100)")
     evaluate.add_argument("--steps", type=int, default=50, help="DDIM steps (default 50)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the starting noise (default 0)")
     evaluate.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
     evaluate.add_argument("--out", metavar="F", help="also write the rows as CSV")
-    evaluate.set_defaults(run=commands.evaluate_methods)
+    evaluate.set_defaults(run=evaluate_methods)
     return top
 
 

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
 
-from minidiff.symbols import Images, InputError, Labels
+from minidiff.symbols import Images, InputError
 from minidiff.training.checkpoints import Trained
 
 
@@ -20,7 +22,7 @@ class Verdict(NamedTuple):
     confidence_error: float
 
 
-def judged(judge: Trained, x_0: Images, y: Labels) -> Verdict:
+def judged(judge: Trained, x_0: Images, y: Int[Tensor, " labels"]) -> Verdict:
     """The judge's verdict on images x_0 that should show y.
 
     confidence is the mean of max_k p(k | x_0). Raises InputError for no images, NaN pixels or labels that do not match.

@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 
-from minidiff.nets.unet import UNet
 from minidiff.symbols import Condition, Denoiser, Images, InputError, Labels, Steps
 
 
@@ -36,8 +35,8 @@ def drop_labels(y: Labels, null: int, p: float, generator: torch.Generator) -> L
     return y.masked_fill(dropped.to(y.device), null)
 
 
-def bind(unet: UNet, c: Condition | None = None) -> Denoiser:
-    """eps(x_t, t) = UNet(x_t, t, c) for this condition, one row of c for each row of x_t; None for an unconditional net."""
+def bind(unet: nn.Module, c: Condition | None = None) -> Denoiser:
+    """eps(x_t, t) = unet(x_t, t, c) for this condition, one row of c for each row of x_t; None for an unconditional net."""
 
     def eps(x_t: Images, t: Steps) -> Images:
         return unet(x_t, t, c)

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from minidiff.symbols import Steps
+from minidiff.symbols import Condition, Steps
 
-Maps = Float[Tensor, "batch channels height width"]
-Embedding = Float[Tensor, "batch dim"]
+Maps = Float[Tensor, "batch c_in height width"]
+MapsOut = Float[Tensor, "batch c_out height width"]
+Embedding = Float[Tensor, "batch emb"]
 GROUPS = 8  # GroupNorm, never BatchNorm: the gradient of one row must not see the other rows
 
 
@@ -31,8 +32,8 @@ class TimeEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(self.features, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.condition = nn.Linear(c_dim, dim) if c_dim else None
 
-    def forward(self, t: Steps, c: Embedding | None = None) -> Embedding:
-        emb = self.mlp(time_features(t, self.features))
+    def forward(self, t: Steps, c: Condition | None = None) -> Embedding:
+        emb = self.mlp(time_features(t, self.features).to(self.mlp[0].weight.dtype))
         return emb if self.condition is None else emb + self.condition(c)
 
 
@@ -47,7 +48,7 @@ class ResidualBlock(nn.Module):
         self.told = nn.Linear(dim, 2 * c_out)
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
-    def forward(self, x: Maps, emb: Embedding) -> Maps:
+    def forward(self, x: Maps, emb: Embedding) -> MapsOut:
         scale, shift = self.told(F.silu(emb))[:, :, None, None].chunk(2, dim=1)
         h = self.conv_1(F.silu(self.norm_1(x)))
         h = self.norm_2(h) * (1 + scale) + shift

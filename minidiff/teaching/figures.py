@@ -36,7 +36,7 @@ def grid(images: Mosaic, rows: Sequence = (), columns: Sequence = (), xlabel: st
     count_rows, count_columns = images.shape[:2]
     cell = min(0.55, (WIDTH - 0.6) / count_columns)
     figure, axes = plt.subplots(figsize=(WIDTH, cell * count_rows + 0.55))
-    picture = images.detach().cpu().permute(0, 2, 1, 3).reshape(count_rows * 28, count_columns * 28)
+    picture = images.detach().cpu().permute(0, 2, 1, 3).reshape(count_rows * 28, count_columns * 28).numpy()
     axes.imshow(picture, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     axes.set_xticks([28 * i + 13.5 for i in range(len(columns))], columns)
     axes.set_yticks([28 * i + 13.5 for i in range(len(rows))], rows)

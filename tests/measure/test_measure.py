@@ -1,17 +1,18 @@
 """Metrics against cases that can be counted by hand, and the table's rows."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from minidiff.diffusion.schedule import cosine
 from minidiff.digits.mnist import load_digits
 from minidiff.measure.evaluate import SCALES, Row, as_csv, as_text, fingerprint, measured, real_images
 from minidiff.measure.metrics import judged, share_error
 from minidiff.symbols import InputError
-from minidiff.training.checkpoints import load
+from minidiff.training.checkpoints import Trained, load
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +23,12 @@ def models():
 def brightness_judge():
     """A judge that reads the brightness of an image as its digit, with confidence known by hand."""
 
-    def logits(x_0):
-        digit = ((x_0.mean(dim=(1, 2, 3)) + 1) / 2 * 10).long().clamp(0, 9)
-        return math.log(99) * F.one_hot(digit, 10).float()
+    class Brightness(nn.Module):
+        def forward(self, x_0):
+            digit = ((x_0.mean(dim=(1, 2, 3)) + 1) / 2 * 10).long().clamp(0, 9)
+            return math.log(99) * F.one_hot(digit, 10).float()
 
-    return SimpleNamespace(net={"judge": logits})
+    return Trained(nn.ModuleDict({"judge": Brightness()}), cosine(), {})
 
 
 def test_counting_by_hand():

@@ -94,7 +94,7 @@ def test_another_shape(tmp_path):
     trained = made()
     trained.net["unet"].enter = torch.nn.Conv2d(4, 40, 3)
     save(tmp_path / "w.safetensors", trained)
-    with pytest.raises(InputError, match=r"do not fit the recipe 'ddpm'.*unet.enter.weight"):
+    with pytest.raises(InputError, match=r"(?s)do not fit the recipe 'ddpm'.*unet.enter.weight"):
         load("ddpm", tmp_path / "w.safetensors")
 
 

@@ -59,12 +59,30 @@ def test_unet_loss_drops_a_tenth_of_the_labels():
             seen.append(y)
             return torch.zeros(len(y), 1)
 
-    net = nn.ModuleDict({"unet": nn.Identity(), "classes": Classes()})
-    net["unet"].forward = lambda x_t, t, c: x_t
+    class Silence(nn.Module):
+        def forward(self, x_t, t, c):
+            return 0 * x_t
+
+    net = nn.ModuleDict({"unet": Silence(), "classes": Classes()})
     n = 20_000
     losses.unet_loss(net, torch.zeros(n, 1, 1, 1), torch.arange(n) % 10, cosine(), torch.Generator().manual_seed(0))
     share = (seen[0] == 10).double().mean().item()
     assert abs(share - 0.1) < 5 * math.sqrt(0.1 * 0.9 / n)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "unet"])
+def test_denoisers_are_trained_on_every_level_and_never_on_level_0(name):
+    levels = []
+
+    class Silence(nn.Module):
+        def forward(self, x_t, t, c=None):
+            levels.append(t)
+            return 0 * x_t
+
+    net = RECIPES[name].build(10)
+    net["unet"] = Silence()
+    RECIPES[name].loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), torch.Generator())
+    assert levels[0].unique().tolist() == list(range(1, 10))
 
 
 def test_classifier_loss_sees_clean_images_too():
