@@ -13,7 +13,7 @@ import torch
 from minidiff.digits.mnist import load_digits, to_bytes
 from minidiff.measure.evaluate import as_csv, as_text, real_images, sweep
 from minidiff.symbols import Images, InputError, Labels
-from minidiff.training.checkpoints import Trained, check_writable, kind, load, save, write_atomically
+from minidiff.training.checkpoints import Trained, check_writable, kind, load, same_data, save, write_atomically
 from minidiff.training.device import bfloat16_is_native, device
 from minidiff.training.generation import METHODS, generate
 from minidiff.training.loop import train
@@ -92,6 +92,7 @@ def _models(needs: tuple[str, ...], files: list[str]) -> dict[str, Trained]:
         if name not in needs:
             raise InputError(f"{file}: weights of {name!r}, but {' and '.join(needs)} are wanted here.")
     models = {name: load(name, named.get(name)) for name in needs}
+    same_data(*models.values())
     for model in models.values():
         model.net.to(device())
     return models

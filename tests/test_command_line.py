@@ -18,7 +18,7 @@ from minidiff.digits.mnist import load_digits, to_bytes
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
-from minidiff.training.generation import cfg, generate
+from minidiff.training.generation import cfg, generate, start_noise
 
 
 def run(*arguments) -> int:
@@ -60,6 +60,28 @@ def test_train_then_sample_with_the_new_weights(tmp_path, capsys):
         run("sample", "--digit", 7, "--steps", 2, "--out", tmp_path / f"{len(files)}.npz", *files)
     assert (np.load(tmp_path / "0.npz")["x"] != np.load(tmp_path / "2.npz")["x"]).any()
     assert "128 images" in capsys.readouterr().out
+
+
+def test_a_folder_of_one_s_own_is_trained_on_without_touching_code(tmp_path, capsys):
+    """Four classes, 20 random images: the number of classes and the checksum follow the data into weights and samples."""
+    data, weights = tmp_path / "data", tmp_path / "own.safetensors"
+    data.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
+    header = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in images.shape)
+    (data / "train-images-idx3-ubyte").write_bytes(header + images.tobytes())
+    (data / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 20] + [i % 4 for i in range(20)]))
+    assert run("train", "unet", "--data", data, "--steps", 1, "--out", weights) == 0
+    assert load("unet", weights).facts["data_sha256"] == load_digits("train", data).sha256
+    assert run("sample", "--digit", "0-3", "--steps", 2, "--weights", weights, "--out", tmp_path / "own.npz") == 0
+    assert np.load(tmp_path / "own.npz")["y"].tolist() == [0, 1, 2, 3]
+    assert run("sample", "--digit", "4", "--weights", weights, "--out", tmp_path / "own.npz") == 2
+    assert "this model knows 0 to 3" in capsys.readouterr().err
+    assert run("evaluate", "--weights", weights) == 2
+    assert "unet and ddpm were trained on different data sets" in capsys.readouterr().err
+
+
+def test_first_images_do_not_depend_on_how_many_are_asked_for():
+    assert torch.equal(start_noise(3, seed=2), start_noise(300, seed=2)[:3])
 
 
 def test_help_teaches(capsys):

@@ -77,8 +77,15 @@ def same_origin(first: Trained, second: Trained) -> None:
         raise InputError(
             f"{names[0]} (T = {first.schedule.T}) and {names[1]} (T = {second.schedule.T}) have different schedules."
         )
-    if first.facts["data_sha256"] != second.facts["data_sha256"]:
-        raise InputError(f"{names[0]} and {names[1]} were trained on different data sets.")
+    same_data(first, second)
+
+
+def same_data(*models: Trained) -> None:
+    """Raises InputError unless all models were trained on the same data set."""
+    for other in models[1:]:
+        if other.facts["data_sha256"] != models[0].facts["data_sha256"]:
+            names = [model.facts["recipe"]["name"] for model in (models[0], other)]
+            raise InputError(f"{names[0]} and {names[1]} were trained on different data sets.")
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

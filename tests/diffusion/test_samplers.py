@@ -101,6 +101,23 @@ def test_ancestral_path_has_the_variance_of_the_recursion(g, table):
     assert abs(x_0.mean().item()) < 5 * math.sqrt(expected / n)
 
 
+def test_ancestral_path_has_the_mean_of_the_recursion(schedule):
+    """N(0.7, 0.3), not centred: mean and variance carried through all T steps by hand, against 20,000 samples."""
+    m, v, n = 0.7, 0.3, 20_000
+    mean, variance = 0.0, 1.0
+    for t in range(schedule.T, 0, -1):
+        abar, beta = schedule.abar[t].item(), schedule.beta[t].item()
+        share = beta / (abar * v + 1 - abar)  # beta / sqrt(1 - abar) times the slope of eps
+        slope, shift = (1 - share) / math.sqrt(1 - beta), share * math.sqrt(abar) * m / math.sqrt(1 - beta)
+        mean, variance = slope * mean + shift, slope**2 * variance + schedule.small_variance[t].item()
+    generator = torch.Generator().manual_seed(5)
+    x_T = torch.randn(n, 1, generator=generator, dtype=torch.float64)
+    x_0 = last(ancestral_path(gaussian(schedule, m, v), x_T, schedule, generator))
+    assert abs(x_0.mean().item() - mean) < 5 * math.sqrt(variance / n)
+    assert abs(x_0.var().item() - variance) < 5 * variance * math.sqrt(2 / (n - 1))
+    assert (mean, variance) == (pytest.approx(m, abs=5e-3), pytest.approx(v, rel=0.02))  # the law that was asked for
+
+
 def test_ancestral_step_is_the_posterior_mean(world):
     """Ho's eq. 11 (through eps) against eq. 7 (through x_0_hat), one step from T: two routes to the same mean."""
     schedule = world.schedule
