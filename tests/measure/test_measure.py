@@ -1,6 +1,8 @@
 """Metrics against cases that can be counted by hand, and the table's rows."""
 
+import csv
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from minidiff.measure.evaluate import SCALES, Row, as_csv, as_text, fingerprint,
 from minidiff.measure.metrics import judged, share_error
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import Trained, load
+from minidiff.training.generation import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +108,13 @@ def test_csv_and_text_hold_the_row():
 
 def test_scales_include_the_plain_models():
     assert SCALES[:2] == (0.0, 1.0)
+
+
+def test_the_stored_table_was_measured_with_the_shipped_weights(models):
+    """A table from other weights than those beside it would be a claim that nobody can check."""
+    stored = Path(__file__).resolve().parents[2] / "data" / "results" / "sweep.csv"
+    rows = list(csv.DictReader(stored.read_text().splitlines()[1:]))
+    assert {row["method"] for row in rows} == {"real", *METHODS}
+    for row in rows:
+        needs = METHODS[row["method"]].needs if row["method"] in METHODS else ()
+        assert row["weights"] == fingerprint(models, needs)
