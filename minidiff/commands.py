@@ -30,9 +30,7 @@ def train_model(options: argparse.Namespace) -> None:
     out = check_writable(options.out or f"{options.name}.safetensors")
     digits = load_digits("train", options.data)
     precision = "bfloat16" if bfloat16_is_native(device()) else "float32: no native bfloat16 here"
-    print(
-        f"{recipe.name}: {recipe.steps} steps of {recipe.batch} images, {device().type}, {precision}, data {digits.sha256[:12]}"
-    )
+    print(f"{recipe.name}: {recipe.steps} steps of {recipe.batch} images, {device().type}, {precision}", flush=True)
     trained = train(recipe, digits, options.seed)
     save(out, trained, torch.float32 if options.float32 else torch.float16)
     facts = trained.facts
