@@ -85,10 +85,12 @@ def parse_digits(text: str, classes: int = 10) -> list[int]:
 
 def _models(needs: tuple[str, ...], files: list[str]) -> dict[str, Trained]:
     """The needed models on the device, from the named files where there are some, else the shipped weights."""
-    named = {kind(file): file for file in files}
-    for name, file in named.items():
-        if name not in needs:
-            raise InputError(f"{file}: weights of {name!r}, but {' and '.join(needs)} are wanted here.")
+    named = {}
+    for file in files:
+        name = kind(file)
+        if name not in needs or name in named:
+            raise InputError(f"{file}: weights of {name!r}, but {' and '.join(needs)} are wanted here, one file each.")
+        named[name] = file
     models = {name: load(name, named.get(name)) for name in needs}
     same_data(*models.values())
     for model in models.values():

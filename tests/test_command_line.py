@@ -1,5 +1,6 @@
 """python -m minidiff, as a user types it: right results, the same twice, and a sentence for everything that is wrong."""
 
+import csv
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import torch
 from minidiff.__main__ import main
 from minidiff.commands import parse_digits
 from minidiff.digits.mnist import load_digits, to_bytes
+from minidiff.measure.evaluate import SCALES
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
@@ -131,6 +133,25 @@ def test_weights_of_the_wrong_kind(tmp_path, capsys):
     shutil.copy(checkpoints.SHIPPED / "judge.safetensors", tmp_path / "w.safetensors")
     assert run("sample", "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "a.png") == 2
     assert "weights of 'judge', but unet are wanted" in capsys.readouterr().err
+    twice = [checkpoints.SHIPPED / "unet.safetensors"] * 2
+    assert run("sample", "--weights", *twice, "--out", tmp_path / "a.png") == 2
+    assert "one file each" in capsys.readouterr().err
+
+
+def test_evaluate_prints_and_writes_every_row(tmp_path, capsys):
+    """Both methods at every scale, each method's best again with the next seed, and the real digits."""
+    assert run("evaluate", "--n", 1, "--steps", 2, "--seed", 4, "--out", tmp_path / "t.csv") == 0
+    first, *lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert first == "# python -m minidiff evaluate --n 1 --steps 2 --seed 4"
+    rows = list(csv.DictReader(lines))
+    for method, at_zero in (("cfg", 1.0), ("cg", 0.0)):
+        swept = [row for row in rows if row["method"] == method and row["seed"] == "4"]
+        assert [float(row["s"]) for row in swept] == list(SCALES)
+        assert all(float(row["s"]) == float(row["w"]) + at_zero for row in swept)
+        (again,) = [row for row in rows if row["method"] == method and row["seed"] == "5"]
+        best = max(float(row["as_asked"]) for row in swept)
+        assert float(again["s"]) == min(float(row["s"]) for row in swept if float(row["as_asked"]) == best)
+    assert len(rows) == 1 + 2 * (len(SCALES) + 1) == len(capsys.readouterr().out.splitlines())
 
 
 def test_parse_digits():
