@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 
 from minidiff.diffusion.samplers import ddim_path
-from minidiff.diffusion.schedule import NoiseSchedule, at, cosine
-from minidiff.symbols import Points
+from minidiff.diffusion.schedule import NoiseSchedule, at, cosine, linear
+from minidiff.symbols import Points, Table
 
 CORRECT = "correct"
 
@@ -61,6 +61,60 @@ def weighted_loss(answer: Callable[[int], float]) -> str:
         "This is the weight before dividing by sigma_t^2 = beta_t.": right * beta,
     }
     return _verdict(lambda: torch.tensor([float(answer(int(level))) for level in t], dtype=torch.float64), right, mistakes)
+
+
+def noised(answer: Callable[[Points, Points, float], Points]) -> str:
+    """answer(x_0, eps, abar_t) -> x_t, the jump from clean data to level t."""
+    x_0, eps = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
+    abar, signal, noise = 0.3, math.sqrt(0.3), math.sqrt(0.7)
+    factors = {
+        "Both roots are missing: the squares of the factors must sum to 1, not the factors.": (abar, 1 - abar),
+        "The root is missing in front of x_0: abar is a power, its root an amplitude.": (abar, noise),
+        "The root is missing in front of eps: 1 - abar is a variance, its root a standard deviation.": (signal, 1 - abar),
+        "The factors are the wrong way round: sqrt(abar_t) belongs to x_0, since abar = 1 is clean.": (noise, signal),
+        "The noise is not scaled: sqrt(1 - abar_t) belongs in front of eps.": (signal, 1),
+        "x_0 is not scaled: sqrt(abar_t) belongs in front of it.": (1, noise),
+        "The factor of the noise is sqrt(1 - abar_t), not 1 - sqrt(abar_t).": (signal, 1 - signal),
+        "The noise has the wrong sign: + sqrt(1 - abar_t) eps.": (signal, -noise),
+    }
+    mistakes = {text: a * x_0 + b * eps for text, (a, b) in factors.items()}
+    return _verdict(lambda: answer(x_0.clone(), eps.clone(), abar), signal * x_0 + noise * eps, mistakes)
+
+
+def jump(answer: Callable[[Points, Points, float, float], Points]) -> str:
+    """answer(x_s, eps, abar_s, abar_t) -> x_t, from a noisy level s to a later level t with fresh noise; abar_t < abar_s."""
+    x_s, eps = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
+    abar_s, abar_t = 0.6, 0.24
+    left = abar_t / abar_s
+    signal, noise = math.sqrt(left), math.sqrt(1 - left)
+    factors = {
+        "x_s has lost its share already: take abar_t / abar_s, the product from s + 1 to t.": (abar_t**0.5, (1 - abar_t) ** 0.5),
+        "The factor of x_s is sqrt(abar_t / abar_s): x_s has lost its share already.": (abar_t**0.5, noise),
+        "You add too much noise: x_s holds some already, so add the variance 1 - abar_t / abar_s.": (signal, (1 - abar_t) ** 0.5),
+        "You add too little noise: that of x_s shrinks too, so add 1 - abar_t / abar_s.": (signal, (abar_s - abar_t) ** 0.5),
+        "Both roots are missing: abar_t / abar_s and 1 - abar_t / abar_s are powers.": (left, 1 - left),
+    }
+    mistakes = {text: a * x_s + b * eps for text, (a, b) in factors.items()}
+    return _verdict(lambda: answer(x_s.clone(), eps.clone(), abar_s, abar_t), signal * x_s + noise * eps, mistakes)
+
+
+def scaled_betas(answer: Callable[[int], Table]) -> str:
+    """answer(T) -> beta_1..beta_T, evenly spaced, 1e-4 to 0.02 at T = 1000, with about the same sum for every T."""
+    for T in (1000, 400, 250):
+        right = linear(T).beta[1:]
+        plain = right * T / 1000
+        mistakes = {
+            "The betas are not scaled: fewer of them have a smaller sum, and x_T keeps signal. Multiply by 1000 / T.": plain,
+            "The factor is the wrong way up: with fewer steps each must add more noise, 1000 / T.": plain * T / 1000,
+            "A root too many: the betas are variances and add up, so the factor is 1000 / T.": plain * (1000 / T) ** 0.5,
+            "Only the last beta is scaled: multiply all of them by 1000 / T.": torch.linspace(
+                1e-4, 20 / T, T, dtype=torch.float64
+            ),
+        }
+        verdict = _verdict(lambda T=T: answer(T), right, mistakes)
+        if verdict != CORRECT:
+            return verdict
+    return CORRECT
 
 
 def _verdict(ask: Callable, right: object, mistakes: dict[str, object]) -> str:

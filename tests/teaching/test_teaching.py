@@ -35,6 +35,10 @@ def weight(t):
     return s.beta[t] / (2 * (1 - s.beta[t]) * (1 - s.abar[t]))
 
 
+def betas(T):
+    return torch.linspace(1e-4, 0.02, T, dtype=torch.float64)
+
+
 @pytest.mark.parametrize(
     ("check", "answer"),
     [
@@ -44,6 +48,12 @@ def weight(t):
         (checks.ddim_step, ddim_rearranged),
         (checks.weighted_loss, weight),
         (checks.weighted_loss, lambda t: float(weight(t))),
+        (checks.noised, lambda x, e, a: a**0.5 * x + (1 - a) ** 0.5 * e),
+        (checks.noised, lambda x, e, a: math.sqrt(a) * (x + e * math.sqrt((1 - a) / a))),
+        (checks.jump, lambda x, e, a, b: (b / a) ** 0.5 * x + (1 - b / a) ** 0.5 * e),
+        (checks.jump, lambda x, e, a, b: (math.sqrt(b) * x + math.sqrt(a - b) * e) / math.sqrt(a)),
+        (checks.scaled_betas, lambda T: betas(T) * 1000 / T),
+        (checks.scaled_betas, lambda T: [(0.1 + 19.9 * i / (T - 1)) / T for i in range(T)]),
     ],
 )
 def test_correct_answers_in_two_styles(check, answer):
@@ -72,6 +82,25 @@ def test_correct_answers_in_two_styles(check, answer):
         (checks.weighted_loss, lambda t: weight(t) * (1 - cosine().beta[t]), "alpha_t"),
         (checks.weighted_loss, lambda t: weight(t) * (1 - cosine().abar[t]), "1 - abar_t is missing"),
         (checks.weighted_loss, lambda t: weight(t) * cosine().beta[t], "before dividing"),
+        (checks.noised, lambda x, e, a: a * x + (1 - a) * e, "Both roots are missing"),
+        (checks.noised, lambda x, e, a: a * x + (1 - a) ** 0.5 * e, "root is missing in front of x_0"),
+        (checks.noised, lambda x, e, a: a**0.5 * x + (1 - a) * e, "root is missing in front of eps"),
+        (checks.noised, lambda x, e, a: (1 - a) ** 0.5 * x + a**0.5 * e, "the wrong way round"),
+        (checks.noised, lambda x, e, a: a**0.5 * x + e, "The noise is not scaled"),
+        (checks.noised, lambda x, e, a: x + (1 - a) ** 0.5 * e, "x_0 is not scaled"),
+        (checks.noised, lambda x, e, a: a**0.5 * x + (1 - a**0.5) * e, r"not 1 - sqrt\(abar_t\)"),
+        (checks.noised, lambda x, e, a: a**0.5 * x - (1 - a) ** 0.5 * e, "wrong sign"),
+        (checks.noised, lambda x, e, a: x, "Not yet"),
+        (checks.jump, lambda x, e, a, b: b**0.5 * x + (1 - b) ** 0.5 * e, "the product from s"),
+        (checks.jump, lambda x, e, a, b: b**0.5 * x + (1 - b / a) ** 0.5 * e, "The factor of x_s"),
+        (checks.jump, lambda x, e, a, b: (b / a) ** 0.5 * x + (1 - b) ** 0.5 * e, "too much noise"),
+        (checks.jump, lambda x, e, a, b: (b / a) ** 0.5 * x + (a - b) ** 0.5 * e, "too little noise"),
+        (checks.jump, lambda x, e, a, b: b / a * x + (1 - b / a) * e, "Both roots are missing"),
+        (checks.scaled_betas, lambda T: betas(T), "not scaled"),
+        (checks.scaled_betas, lambda T: betas(T) * T / 1000, "the wrong way up"),
+        (checks.scaled_betas, lambda T: betas(T) * (1000 / T) ** 0.5, "A root too many"),
+        (checks.scaled_betas, lambda T: torch.linspace(1e-4, 20 / T, T, dtype=torch.float64), "Only the last"),
+        (checks.scaled_betas, lambda T: torch.cat([torch.zeros(1), betas(T)]), r"shape \(1001,\)"),
     ],
 )
 def test_mistakes_are_named(check, answer, sentence):
