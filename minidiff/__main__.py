@@ -1,9 +1,9 @@
-"""The command line: python -m minidiff train | sample | evaluate."""
+"""The command line: python -m minidiff train | sample | evaluate | verify."""
 
 import argparse
 import sys
 
-from minidiff.commands import evaluate_methods, sample_digits, train_model
+from minidiff.commands import evaluate_methods, sample_digits, train_model, verify_claims
 from minidiff.symbols import InputError
 from minidiff.training.generation import METHODS
 from minidiff.training.recipes import RECIPES
@@ -16,6 +16,7 @@ examples
   python -m minidiff train unet --out my_unet.safetensors              train the conditional U-Net yourself ...
   python -m minidiff sample --digit 7 --weights my_unet.safetensors    ... and draw with it
   python -m minidiff evaluate                                          how many digits are as asked, for every w
+  python -m minidiff verify                                            every formula against worlds with a known truth
 """
 
 SAMPLE = """\
@@ -33,6 +34,14 @@ Train one model on the 60,000 images and write its weights with the recipe, the 
   judge       a classifier of clean images, which counts and never guides            [for evaluate]
 """
 
+VERIFY = """\
+Execute the claims M1 to M7 and P1 in Gaussian mixtures (1, 2 and 64 dimensions, two schedules, every t), where the true answer
+is known: two independent routes to each number, and wrong versions that must be rejected. Seconds, float64, no data, no weights.
+With --module F the functions classifier_guided and classifier_free of the Python file F are judged in the place of the
+package's; they take and return what the package's take and return. F runs with your rights: judge only files you would run.
+Exit status: 0 all claims hold, 1 one fails, 2 the file could not be judged.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their options and help."""
@@ -40,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m minidiff", description="Guided diffusion on MNIST.", epilog=EPILOG, formatter_class=raw
     )
-    sub = top.add_subparsers(dest="command", required=True, metavar="train | sample | evaluate")
+    sub = top.add_subparsers(dest="command", required=True, metavar="train | sample | evaluate | verify")
 
     train = sub.add_parser("train", help="train a model", description=TRAIN, formatter_class=raw)
     train.add_argument("name", choices=RECIPES, help="which model")
@@ -69,21 +78,28 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
     evaluate.add_argument("--out", metavar="F", help="also write the rows as CSV")
     evaluate.set_defaults(run=evaluate_methods)
+
+    verify = sub.add_parser("verify", help="execute every formula", description=VERIFY, formatter_class=raw)
+    verify.add_argument("--claim", metavar="M4", help="this claim only")
+    verify.add_argument("--module", metavar="F", help="a Python file with classifier_guided or classifier_free, or both")
+    verify.add_argument("--time-limit", type=float, default=20.0, metavar="S", help="seconds for each claim of F (default 20)")
+    verify.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    verify.set_defaults(run=verify_claims)
     return top
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. 0: done; 2: the input cannot be used, the message says why; 130: Ctrl-C."""
+    """Run one command. 0: done; 1: a claim fails; 2: the input cannot be used, the message says why; 130: Ctrl-C."""
     options = parser().parse_args(argv)
     try:
-        options.run(options)
+        status = options.run(options)
     except (InputError, OSError, FloatingPointError) as error:
         print(f"minidiff: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nminidiff: interrupted; no file was changed.", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

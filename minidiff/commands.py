@@ -3,6 +3,8 @@
 import argparse
 import io
 import itertools
+import json
+import math
 import re
 from dataclasses import replace
 
@@ -11,6 +13,11 @@ import numpy as np
 import torch
 
 from minidiff.digits.mnist import load_digits, to_bytes
+from minidiff.exact.algebra import is_proved
+from minidiff.exact.cases import cases
+from minidiff.exact.claims import CLAIMS
+from minidiff.exact.foreign import judge_module
+from minidiff.exact.verify import Verdict, at_fault, judge
 from minidiff.measure.evaluate import as_csv, as_text, real_images, sweep
 from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained, check_writable, kind, load, same_data, save, write_atomically
@@ -68,6 +75,28 @@ def evaluate_methods(options: argparse.Namespace) -> None:
         write_atomically(out, as_csv(rows, command))
 
 
+def verify_claims(options: argparse.Namespace) -> int:
+    """Execute the claims and print a table. 0: all hold; 1: a claim fails; 2: the user's file could not be judged."""
+    if not options.time_limit > 0:
+        raise InputError(f"--time-limit must be a positive number of seconds, got {options.time_limit}.")
+    chosen = [i for i, claim in enumerate(CLAIMS) if options.claim in (None, claim.name)]
+    if not chosen:
+        raise InputError(f"No claim {options.claim!r}: {', '.join(dict.fromkeys(claim.name for claim in CLAIMS))}.")
+    torch.set_num_threads(1)  # small tensors: more threads only get in each other's way
+    theirs = [i for i in chosen if CLAIMS[i].uses] if options.module else []
+    foreign, worlds, verdicts = judge_module(options.module, theirs, options.time_limit), list(cases()), []
+    if not options.json:
+        print(f"{'claim':7}{'worst':9}{'tolerance':11}{'rejected':10}{'sympy':7}{'verdict':9}equation", flush=True)
+    for i in chosen:
+        verdicts.append(next(foreign)[1] if i in theirs else judge(CLAIMS[i], worlds))
+        if not options.json:
+            print(_table_row(verdicts[-1]), flush=True)
+    print(_as_json(verdicts) if options.json else _summary(verdicts, options.module, [world.name for world in worlds]))
+    if any(verdict.trouble for verdict in verdicts):
+        return 2
+    return 0 if all(verdict.holds for verdict in verdicts) else 1
+
+
 def parse_digits(text: str, classes: int = 10) -> list[int]:
     """ "7", "0-9" or "1,3,5-7" as a list. Raises InputError for anything else and for a digit outside 0..classes - 1."""
     digits = []
@@ -116,3 +145,37 @@ def _npz(x_0: Images, y: Labels) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, x=to_bytes(x_0).cpu().numpy(), y=y.cpu().numpy())
     return file.getvalue()
+
+
+def _table_row(verdict: Verdict) -> str:
+    proved = {True: "proved", False: "FALSE", None: "-"}[is_proved(verdict.claim)]
+    if verdict.trouble:
+        return f"{verdict.claim:7}{'-':9}{'-':11}{'-':10}{proved:7}{'NOT RUN':9}{verdict.equation}"
+    rejected = f"{verdict.wrong - len(verdict.accepted)} of {verdict.wrong}"
+    said = "holds" if verdict.holds else "FAILS"
+    return f"{verdict.claim:7}{verdict.worst:<9.1e}{verdict.tolerance:<11.0e}{rejected:10}{proved:7}{said:9}{verdict.equation}"
+
+
+def _summary(verdicts: list[Verdict], module: str | None, worlds: list[str]) -> str:
+    lines = [at_fault(verdicts)] if at_fault(verdicts) else []
+    if module:
+        yours = sorted({name for verdict in verdicts for name in verdict.yours})
+        lines.append(f"From {module}: {', '.join(yours) or 'nothing'}. Every other formula is the package's own.")
+    held = sum(verdict.holds for verdict in verdicts)
+    lines.append(
+        f"{held} of {len(verdicts)} claims hold: float64, every t of T = 1000, in {len(worlds)} worlds: {', '.join(worlds)}.\n"
+        "worst: |difference| / scale of the score. rejected: wrong versions that miss by 1,000 tolerances or more, everywhere."
+    )
+    return "\n".join(lines)
+
+
+def _as_json(verdicts: list[Verdict]) -> str:
+    rows = [
+        {**verdict._asdict(), "worst": _finite(verdict.worst), "holds": verdict.holds, "sympy": is_proved(verdict.claim)}
+        for verdict in verdicts
+    ]
+    return json.dumps({"holds": all(verdict.holds for verdict in verdicts), "claims": rows}, indent=2)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

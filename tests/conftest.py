@@ -10,6 +10,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from minidiff.diffusion.schedule import NoiseSchedule, cosine, linear  # noqa: E402
+from minidiff.exact.cases import random_mixture  # noqa: E402
 from minidiff.exact.mixtures import Mixture  # noqa: E402
 
 
@@ -23,15 +24,6 @@ class World(NamedTuple):
     y: torch.Tensor
 
 
-def make_mixture(schedule: NoiseSchedule, dim: int, seed: int = 0) -> Mixture:
-    """Six components of three classes with random means, variances and unequal weights."""
-    g = torch.Generator().manual_seed(seed)
-    means = 1.5 * torch.randn(6, dim, generator=g, dtype=torch.float64)
-    variances = 0.05 + 0.5 * torch.rand(6, dim, generator=g, dtype=torch.float64)
-    weights = torch.softmax(torch.randn(6, generator=g, dtype=torch.float64), dim=0)
-    return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 1, 2, 2]), schedule)
-
-
 @pytest.fixture(params=["linear", "cosine"])
 def schedule(request) -> NoiseSchedule:
     return {"linear": linear, "cosine": cosine}[request.param]()
@@ -40,10 +32,20 @@ def schedule(request) -> NoiseSchedule:
 @pytest.fixture(params=[1, 2, 16])
 def world(request, schedule) -> World:
     """Every t of the schedule, with x_t drawn from the forward process."""
-    mixture = make_mixture(schedule, request.param)
+    mixture = random_mixture(schedule, request.param)
     g = torch.Generator().manual_seed(1)
     t = torch.arange(1, schedule.T + 1)
     x_0, y = mixture.sample(schedule.T, g)
     abar = schedule.abar[t][:, None]
     x_t = abar.sqrt() * x_0 + (1 - abar).sqrt() * torch.randn(x_0.shape, generator=g, dtype=torch.float64)
     return World(mixture, schedule, x_t, t, y)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request):
+    """The exact worlds are small: there more threads only cost, and very much on a busy machine."""
+    threads = torch.get_num_threads()
+    if request.path.parent.name in ("exact", "diffusion"):
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from minidiff.diffusion.process import eps_from_score
 from minidiff.diffusion.schedule import NoiseSchedule, at
 from minidiff.symbols import Denoiser, InputError, Labels, LogProb, LogProbs, Points, Steps
 
@@ -43,24 +42,37 @@ class Mixture:
 
         r_k = p(component k | x_t), among the components with label y where one is given. Closed form, no autograd.
         """
-        share = torch.softmax(self._log_weights(x_t, y) + self._log_parts(x_t, t), dim=1)
         mean, variance = self._moments(x_t, t)
-        return (share[:, :, None] * (mean - x_t[:, None]) / variance).sum(dim=1)
+        return (self._shares(x_t, t, y) * (mean - x_t[:, None]) / variance).sum(dim=1)
+
+    def x_0(self, x_t: Points, t: Steps, y: Labels | int | None = None) -> Points:
+        """E[x_0 | x_t] = sum_k r_k (means_k + Cov_k(x_0, x_t) / Var_k(x_t) (x_t - sqrt(abar_t) means_k))
+
+        Var_k(x_t) = abar_t variances_k + 1 - abar_t, Cov_k(x_0, x_t) = sqrt(abar_t) variances_k: regression within a Gaussian.
+        """
+        mean, variance = self._moments(x_t, t)
+        covariance = at(self.schedule.abar.sqrt(), t, x_t)[:, :, None] * self.variances
+        return (self._shares(x_t, t, y) * (self.means + covariance / variance * (x_t[:, None] - mean))).sum(dim=1)
 
     def eps(self, y: Labels | int | None = None) -> Denoiser:
-        """The optimal denoiser E[eps | x_t], given y if there is one: -sqrt(1 - abar_t) times the score   [M3]"""
+        """The optimal denoiser E[eps | x_t] = sum_k r_k Cov(eps, x_t) / Var_k(x_t) (x_t - sqrt(abar_t) means_k)
+
+        Cov(eps, x_t) = sqrt(1 - abar_t). Given y if there is one. It does not use the score, so M3 is a claim, no definition.
+        """
 
         def exact(x_t: Points, t: Steps) -> Points:
-            return eps_from_score(self.score(x_t, t, y), t, self.schedule)
+            mean, variance = self._moments(x_t, t)
+            covariance = at((1 - self.schedule.abar).sqrt(), t, x_t)[:, :, None]
+            return (self._shares(x_t, t, y) * covariance / variance * (x_t[:, None] - mean)).sum(dim=1)
 
         return exact
 
     def log_prob(self, y: Labels | int) -> LogProb:
-        """log p(y | x_t) = log p(x_t | y) + log p(y) - log p(x_t)   [M1]"""
+        """log p(y | x_t) = log sum of r_k over the components with label y. It does not use p(x_t | y), so that M1 is a claim."""
 
         def exact(x_t: Points, t: Steps) -> LogProbs:
-            log_y = torch.logsumexp(self._log_weights(x_t, y), dim=1) - self.weights.sum().log()
-            return self.log_density(x_t, t, y) + log_y - self.log_density(x_t, t)
+            log_r = torch.log_softmax(self._log_weights(x_t, None) + self._log_parts(x_t, t), dim=1)
+            return torch.logsumexp(log_r.masked_fill(self._others(x_t, y), -torch.inf), dim=1)
 
         return exact
 
@@ -79,9 +91,12 @@ class Mixture:
         squares = (x_t[:, None] - mean).square() / variance
         return -0.5 * (squares + torch.log(2 * torch.pi * variance)).sum(dim=2)  # (batch, parts)
 
+    def _shares(self, x_t: Points, t: Steps, y: Labels | int | None) -> Tensor:
+        return torch.softmax(self._log_weights(x_t, y) + self._log_parts(x_t, t), dim=1)[:, :, None]  # (batch, parts, 1)
+
     def _log_weights(self, x_t: Points, y: Labels | int | None) -> Tensor:
         rows = self.weights.log().expand(len(x_t), -1)
-        if y is None:
-            return rows
-        told = torch.as_tensor(y).expand(len(x_t))
-        return rows.masked_fill(told[:, None] != self.labels, -torch.inf)
+        return rows if y is None else rows.masked_fill(self._others(x_t, y), -torch.inf)
+
+    def _others(self, x_t: Points, y: Labels | int) -> Tensor:
+        return torch.as_tensor(y).expand(len(x_t))[:, None] != self.labels  # (batch, parts)

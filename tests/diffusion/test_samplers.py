@@ -6,51 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from minidiff.diffusion.guidance import classifier_free
 from minidiff.diffusion.process import posterior_mean, x_0_from_eps
 from minidiff.diffusion.samplers import Sample, ancestral_path, ddim_path, last
-from minidiff.diffusion.schedule import at, linear
-from minidiff.exact.mixtures import Mixture
+from minidiff.exact.gaussians import gaussian_eps
 from minidiff.symbols import InputError
-
-
-def gaussian(schedule, mean=0.0, variance=1.0):
-    """The optimal denoiser of N(mean, variance): sqrt(1 - abar) (x_t - sqrt(abar) mean) / (abar variance + 1 - abar)."""
-    abar = schedule.abar
-    slope = (1 - abar).sqrt() / (abar * variance + 1 - abar)
-
-    def eps(x_t, t):
-        return at(slope, t, x_t) * (x_t - at(abar.sqrt(), t, x_t) * mean)
-
-    return eps
-
-
-def guided_gaussian(schedule, g):
-    """CFG of scale g between p = N(0, 2) and p(.|c) = N(0, 1), the pair with closed forms (Bradley & Nakkiran 2024)."""
-    return classifier_free(gaussian(schedule, variance=1.0), gaussian(schedule, variance=2.0), g - 1)
-
-
-def variance_by_recursion(schedule, g, sigma2):
-    """Var x_{t-1} = A_t^2 Var x_t + sigma_t^2, by hand: eps_t = k_t x_t for these Gaussians, so every step is linear."""
-    variance = 1.0
-    for t in range(schedule.T, 0, -1):
-        abar, beta = schedule.abar[t].item(), schedule.beta[t].item()
-        k = math.sqrt(1 - abar) * (g / 1.0 + (1 - g) / (2 * abar + 1 - abar))
-        slope = (1 - beta / math.sqrt(1 - abar) * k) / math.sqrt(1 - beta)
-        variance = slope**2 * variance + sigma2[t].item()
-    return variance
-
-
-def test_the_gaussian_of_these_tests_is_the_exact_world(world):
-    one = torch.ones(1, 1, dtype=torch.float64)
-    exact = Mixture(0.7 * one, 0.3 * one, one[0], torch.zeros(1, dtype=torch.int64), world.schedule).eps()
-    x_t = world.x_t[:, :1]
-    assert_close(gaussian(world.schedule, 0.7, 0.3)(x_t, world.t), exact(x_t, world.t), rtol=0, atol=1e-12)
-
-
-def slope_of_ddim(eps, schedule, steps):
-    """DDIM is linear here, and its path starts at x_T = 1: what arrives is the slope."""
-    return last(ddim_path(eps, torch.ones(1, 1, dtype=torch.float64), schedule, steps)).item()
 
 
 def test_ddim_follows_its_ode_on_a_gaussian(schedule):
@@ -60,45 +19,10 @@ def test_ddim_follows_its_ode_on_a_gaussian(schedule):
     start = math.sqrt(schedule.abar[-1])
     std_T = math.sqrt(schedule.abar[-1] * v + 1 - schedule.abar[-1])
     exact = m + math.sqrt(v) * (x_T - start * m) / std_T
-    coarse = (last(ddim_path(gaussian(schedule, m, v), x_T, schedule, steps=100)) - exact).abs().max()
-    fine = (last(ddim_path(gaussian(schedule, m, v), x_T, schedule, steps=schedule.T)) - exact).abs().max()
+    coarse = (last(ddim_path(gaussian_eps(schedule, m, v), x_T, schedule, steps=100)) - exact).abs().max()
+    fine = (last(ddim_path(gaussian_eps(schedule, m, v), x_T, schedule, steps=schedule.T)) - exact).abs().max()
     assert fine < 5e-3
     assert fine < coarse / 5  # a first-order method: a tenth of the step, about a tenth of the error
-
-
-@pytest.mark.parametrize("g", [1, 2, 3, 5])
-def test_ddim_cfg_variance_is_2_to_the_1_minus_g(g):
-    schedule = linear()
-    variance = slope_of_ddim(guided_gaussian(schedule, g), schedule, schedule.T) ** 2
-    assert variance == pytest.approx(2 ** (1 - g), rel=0.02)  # T = 1000 steps instead of infinitely many
-    if g == 3:
-        assert variance == pytest.approx(0.2485, abs=5e-5)
-
-
-@pytest.mark.parametrize("g", [1, 2, 3, 5])
-def test_ddpm_cfg_variance_by_recursion(g):
-    """The closed form (2 - 2^(2-2g)) / (2g - 1) against the step's own recursion, for both reverse variances."""
-    schedule = linear()
-    limit = (2 - 2 ** (2 - 2 * g)) / (2 * g - 1)
-    large = variance_by_recursion(schedule, g, schedule.large_variance)
-    small = variance_by_recursion(schedule, g, schedule.small_variance)
-    assert large == pytest.approx(limit, rel=0.02)
-    assert small == pytest.approx(limit, rel=0.04)
-    if g == 3:
-        assert (large, small) == (pytest.approx(0.3879, abs=1e-4), pytest.approx(0.3819, abs=5e-5))
-
-
-@pytest.mark.parametrize(("g", "table"), [(1, "small_variance"), (3, "small_variance"), (3, "large_variance")])
-def test_ancestral_path_has_the_variance_of_the_recursion(g, table):
-    """40,000 guided samples through T = 1000 real steps; 5 standard errors of a Gaussian's variance and mean."""
-    schedule, n = linear(), 40_000
-    generator = torch.Generator().manual_seed(0)
-    x_T = torch.randn(n, 1, generator=generator, dtype=torch.float64)
-    sigma2 = getattr(schedule, table)
-    x_0 = last(ancestral_path(guided_gaussian(schedule, g), x_T, schedule, generator, sigma2))
-    expected = variance_by_recursion(schedule, g, sigma2)
-    assert abs(x_0.var().item() - expected) < 5 * expected * math.sqrt(2 / (n - 1))
-    assert abs(x_0.mean().item()) < 5 * math.sqrt(expected / n)
 
 
 def test_ancestral_path_has_the_mean_of_the_recursion(schedule):
@@ -112,7 +36,7 @@ def test_ancestral_path_has_the_mean_of_the_recursion(schedule):
         mean, variance = slope * mean + shift, slope**2 * variance + schedule.small_variance[t].item()
     generator = torch.Generator().manual_seed(5)
     x_T = torch.randn(n, 1, generator=generator, dtype=torch.float64)
-    x_0 = last(ancestral_path(gaussian(schedule, m, v), x_T, schedule, generator))
+    x_0 = last(ancestral_path(gaussian_eps(schedule, m, v), x_T, schedule, generator))
     assert abs(x_0.mean().item() - mean) < 5 * math.sqrt(variance / n)
     assert abs(x_0.var().item() - variance) < 5 * variance * math.sqrt(2 / (n - 1))
     assert (mean, variance) == (pytest.approx(m, abs=5e-3), pytest.approx(v, rel=0.02))  # the law that was asked for
@@ -134,7 +58,7 @@ def test_ancestral_step_is_the_posterior_mean(world):
 
 def test_ddim_with_eta_1_and_all_steps_is_ancestral(schedule):
     """The same noise through both samplers: sigma_t of DDIM at eta = 1 is the square root of beta-tilde."""
-    eps = gaussian(schedule, mean=0.5, variance=0.2)
+    eps = gaussian_eps(schedule, mean=0.5, variance=0.2)
     x_T = torch.randn(6, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     by_ddpm = last(ancestral_path(eps, x_T, schedule, torch.Generator().manual_seed(2)))
     # at t = 1 DDPM draws a noise that it multiplies by 0; DDIM does not draw it
@@ -144,7 +68,7 @@ def test_ddim_with_eta_1_and_all_steps_is_ancestral(schedule):
 
 def test_no_noise_at_the_last_step(schedule):
     """The last x_t is the denoiser's own guess: the variance at t = 1 is 0 in both tables."""
-    eps = gaussian(schedule, 0.3, 0.5)
+    eps = gaussian_eps(schedule, 0.3, 0.5)
     x_T = torch.randn(5, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for table in (schedule.small_variance, schedule.large_variance):
         *_, end = ancestral_path(eps, x_T, schedule, torch.Generator().manual_seed(4), table)
@@ -204,7 +128,7 @@ def test_a_path_does_nothing_until_it_is_iterated(schedule):
 )
 def test_bad_sampler_options(schedule, options, message):
     with pytest.raises(InputError, match=message):
-        next(ddim_path(gaussian(schedule), torch.ones(1, 1, dtype=torch.float64), schedule, **options))
+        next(ddim_path(gaussian_eps(schedule), torch.ones(1, 1, dtype=torch.float64), schedule, **options))
 
 
 def test_samples_that_are_not_finite_are_refused():

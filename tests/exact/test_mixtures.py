@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from conftest import make_mixture
 from torch.testing import assert_close
 
 from minidiff.diffusion.process import q_sample
 from minidiff.diffusion.schedule import linear
+from minidiff.exact.cases import random_mixture
 from minidiff.exact.mixtures import Mixture
 from minidiff.symbols import InputError
 
@@ -43,7 +43,7 @@ def test_label_probabilities_sum_to_one_and_are_bayes(world):
 
 def test_eps_is_the_conditional_mean_of_the_noise(schedule):
     """E[eps | x_t in a thin slice] by counting 400,000 draws, against the exact eps at the middle of the slice."""
-    mixture = make_mixture(schedule, dim=1)
+    mixture = random_mixture(schedule, dim=1)
     n, g = 400_000, torch.Generator().manual_seed(0)
     x_0, y = mixture.sample(n, g)
     eps = torch.randn(n, 1, generator=g, dtype=torch.float64)
@@ -60,7 +60,7 @@ def test_eps_is_the_conditional_mean_of_the_noise(schedule):
 
 
 def test_samples_have_the_moments_of_the_mixture(schedule):
-    mixture, n = make_mixture(schedule, dim=2), 100_000
+    mixture, n = random_mixture(schedule, dim=2), 100_000
     x_0, y = mixture.sample(n, torch.Generator().manual_seed(1))
     mean = (mixture.weights[:, None] * mixture.means).sum(0)
     second = (mixture.weights[:, None] * (mixture.means**2 + mixture.variances)).sum(0)

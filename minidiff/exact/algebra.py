@@ -1,0 +1,76 @@
+"""The algebra of M2 to M7 and P1 in a second notation: sympy, with densities that are symbols. No number is inserted.
+
+p is any density p(x_t), q any density p(x_t|y), P the constant p(y); one coordinate of x_t stands for all.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import sympy as sp
+
+x, w, s = sp.symbols("x w s", real=True)
+abar, beta, P = sp.symbols("abar beta P", positive=True)
+p, q = (sp.Function(name, positive=True)(x) for name in "pq")
+root = sp.sqrt(1 - abar)
+classifier = q * P / p  # p(y|x_t), by M1
+plain, told = (-root * sp.diff(sp.log(density), x) for density in (p, q))  # the noises, by M3
+of_y = sp.diff(sp.log(classifier), x)
+
+
+class Identity(NamedTuple):
+    """left = right, for every density and every weight; `wrong` is the right side with a common mistake."""
+
+    left: sp.Expr
+    right: sp.Expr
+    wrong: sp.Expr
+
+
+def _spikes() -> Identity:
+    """M3 times p(x_t), for p(x_t) = sum_i m_i N(x_t; sqrt(abar) d_i, 1 - abar): grad p(x_t) = -p(x_t) E[eps | x_t] / root
+
+    p(x_t) E[eps | x_t] = sum_i m_i N_i eps_i: spike i becomes x_t through the noise eps_i = (x_t - sqrt(abar) d_i) / root.
+    """
+    spots, masses = sp.symbols("d1:4", real=True), sp.symbols("m1:4", positive=True)
+    noises = [(x - sp.sqrt(abar) * spot) / root for spot in spots]
+    parts = [mass * sp.exp(-(noise**2) / 2) for mass, noise in zip(masses, noises, strict=True)]
+    weighted = sum(part * noise for part, noise in zip(parts, noises, strict=True))
+    return Identity(sp.diff(sum(parts), x), -weighted / root, -weighted)
+
+
+def _ddpm_mean(eps: sp.Expr) -> sp.Expr:
+    return (x - beta / root * eps) / sp.sqrt(1 - beta)  # Ho 2020, eq. 11
+
+
+def _score(eps: sp.Expr) -> sp.Expr:
+    return -eps / root
+
+
+@cache
+def identities() -> dict[str, Identity]:
+    """The claims that are pure algebra, by name."""
+    free = (1 + w) * told - w * plain
+    guided = plain - root * w * of_y
+    log_both = sp.log(p) + sp.log(classifier)
+    return {
+        "M2": Identity(sp.diff(sp.log(q), x), sp.diff(log_both, x), sp.diff(sp.log(p) - sp.log(classifier), x)),
+        "M3": _spikes(),
+        "M4": Identity(sp.diff(sp.log(p * classifier**w), x), _score(guided), _score(plain - w * of_y)),
+        "M5": Identity(of_y, _score(told - plain), _score(plain - told)),
+        "M6": Identity(sp.diff(sp.log(q * classifier**w), x), _score(free), _score(w * told + (1 - w) * plain)),
+        "M7": Identity(plain + s * (told - plain), free.subs(w, s - 1), free.subs(w, s)),
+        "M4=M6": Identity(guided.subs(w, 1 + w), free, guided - free),
+        "P1": Identity(_ddpm_mean(guided), _ddpm_mean(plain) + beta / sp.sqrt(1 - beta) * w * of_y, _ddpm_mean(plain) + w * of_y),
+    }
+
+
+@cache
+def is_proved(name: str) -> bool | None:
+    """True if sympy reduces left - right to 0 and does not do so for the wrong version; None where the claim is no algebra."""
+    identity = identities().get(name)
+    if identity is None:
+        return None
+    return _is_zero(identity.left - identity.right) and not _is_zero(identity.left - identity.wrong)
+
+
+def _is_zero(difference: sp.Expr) -> bool:
+    return sp.expand(sp.simplify(sp.expand(sp.expand_log(difference)).doit())) == 0

@@ -1,0 +1,90 @@
+"""Two Gaussians on a line: the smallest world in which guided samples have a variance in closed form, for three laws."""
+
+from dataclasses import dataclass
+
+import torch
+
+from minidiff.diffusion.guidance import classifier_free
+from minidiff.diffusion.samplers import ancestral_path, ddim_path, last
+from minidiff.diffusion.schedule import NoiseSchedule, at
+from minidiff.symbols import Denoiser, InputError, Points, Steps, Table
+
+
+@dataclass(frozen=True)
+class GaussianPair:
+    """p(x_0) = N(0, plain) and p(x_0|y) = N(0, told), guided with scale g = 1 + w. What variance have the samples?
+
+    The three closed forms are limits of infinitely many steps, from pure noise. For told = 1, plain = 2 they are those of
+    Bradley & Nakkiran 2024, sec. 3; the general ones solve the same two equations (DDIM's ODE, DDPM's SDE) in sigma^2 =
+    (1 - abar) / abar. Raises InputError for a variance that is not positive.
+    """
+
+    told: float = 1.0
+    plain: float = 2.0
+
+    def __post_init__(self):
+        if not (self.told > 0 and self.plain > 0):
+            raise InputError(f"Variances must be positive, got told = {self.told}, plain = {self.plain}.")
+
+    def ddim_variance(self, g: float) -> float:
+        """told^g plain^(1 - g): DDIM moves x by d log x / d sigma^2 = (g / (told + sigma^2) + (1 - g) / (plain + sigma^2)) / 2"""
+        return self.told**g * self.plain ** (1 - g)
+
+    def ddpm_variance(self, g: float) -> float:
+        """told^2g plain^(2 - 2g) (1 - (plain / told)^(2g - 1)) / ((told - plain) (2g - 1)); told itself where told = plain
+
+        It is the integral over sigma^2 from 0 to infinity of (told / (told + sigma^2))^2g (plain / (plain + sigma^2))^(2 - 2g),
+        the noise of each moment times what later steps leave of it. Raises InputError for g <= 1/2.
+        """
+        if g <= 0.5:
+            raise InputError(f"The variance of DDPM-CFG is given for g > 1/2, got {g}.")
+        if self.told == self.plain:
+            return self.told
+        power = 2 * g - 1
+        change = (1 - (self.plain / self.told) ** power) / ((self.told - self.plain) * power)
+        return self.told ** (2 * g) * self.plain ** (2 - 2 * g) * change
+
+    def powered_variance(self, g: float) -> float:
+        """1 / (g / told + (1 - g) / plain): the law p(x|y)^g p(x)^(1 - g), which guidance seems to promise. Needs it positive."""
+        precision = g / self.told + (1 - g) / self.plain
+        if precision <= 0:
+            raise InputError(f"p(x|y)^g p(x)^(1 - g) has no finite mass for g = {g}.")
+        return 1 / precision
+
+    def denoiser(self, schedule: NoiseSchedule, g: float) -> Denoiser:
+        """CFG of the two exact denoisers, with w = g - 1."""
+        told, plain = (gaussian_eps(schedule, variance=variance) for variance in (self.told, self.plain))
+        return classifier_free(told, plain, g - 1)
+
+    def after_ddim(self, schedule: NoiseSchedule, g: float, steps: int | None = None) -> float:
+        """The variance that ddim_path gives in `steps` steps (all T): it is linear here, so one path from x_T = 1 tells."""
+        path = ddim_path(self.denoiser(schedule, g), _ones(), schedule, steps or schedule.T)
+        return last(path).item() ** 2
+
+    def after_ddpm(self, schedule: NoiseSchedule, g: float, variance: Table) -> float:
+        """The variance that ancestral_path gives with this table sigma_t^2, exactly: v <- slope_t^2 v + sigma_t^2
+
+        The slopes are read off the sampler itself: its path from x_T = 1 with the noise turned off.
+        """
+        silent = ancestral_path(self.denoiser(schedule, g), _ones(), schedule, torch.Generator(), 0 * variance)
+        v, before = 1.0, 1.0
+        for sample in silent:
+            now = sample.x_t.item()
+            v = (now / before) ** 2 * v + variance[sample.t + 1].item()
+            before = now
+        return v
+
+
+def _ones() -> torch.Tensor:
+    return torch.ones(1, 1, dtype=torch.float64)
+
+
+def gaussian_eps(schedule: NoiseSchedule, mean: float = 0.0, variance: float = 1.0) -> Denoiser:
+    """The optimal denoiser of N(mean, variance): sqrt(1 - abar_t) / (abar_t variance + 1 - abar_t) (x_t - sqrt(abar_t) mean)"""
+    abar = schedule.abar
+    slope = (1 - abar).sqrt() / (abar * variance + 1 - abar)
+
+    def eps(x_t: Points, t: Steps) -> Points:
+        return at(slope, t, x_t) * (x_t - at(abar.sqrt(), t, x_t) * mean)
+
+    return eps

@@ -1,0 +1,83 @@
+"""Executes the claims: in every world, at every t, both routes and every wrong version."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from minidiff.exact.cases import Case
+from minidiff.exact.claims import Claim, Formulas
+
+REJECT = 1000  # tolerances that a wrong version must miss by, at least, in every world
+
+
+class Verdict(NamedTuple):
+    """What came out for one claim: the worst |difference| / scale and in which world, the wrong versions that were accepted.
+
+    `looks_like` is the wrong version that the formula equals, `yours` which formulas came from a user's file, `trouble` why
+    the claim could not be judged.
+    """
+
+    claim: str
+    equation: str
+    source: str
+    worst: float | None = None
+    where: str = ""
+    tolerance: float = 0.0
+    reason: str = ""
+    wrong: int = 0
+    accepted: tuple[str, ...] = ()
+    looks_like: str = ""
+    yours: tuple[str, ...] = ()
+    trouble: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """True if both routes agree within the tolerance and every wrong version is rejected."""
+        return not self.trouble and self.worst is not None and self.worst <= self.tolerance and not self.accepted
+
+
+def judge(claim: Claim, cases: Iterable[Case], formulas: Formulas | None = None) -> Verdict:
+    """Execute one claim in every world. The formulas are the package's unless others are given."""
+    formulas = formulas or Formulas()
+    worst, where, accepted, twins = 0.0, "", set(), set(claim.wrong)
+    for case in cases:
+        expected, got, scale = claim.expected(case), claim.got(case, formulas), claim.scale(case)
+        miss = _miss(expected, got, scale)
+        if not miss <= worst:  # a NaN counts as the worst
+            worst, where = miss, case.name
+        for text, version in claim.wrong.items():
+            came = version(case)
+            if not _miss(expected, came, scale) >= REJECT * claim.tolerance:
+                accepted.add(text)
+            if not _miss(came, got, scale) <= 10 * claim.tolerance:
+                twins.discard(text)
+    looks_like = "" if worst <= claim.tolerance else "; ".join(sorted(twins))
+    facts = (claim.name, claim.equation, claim.source, worst, where, claim.tolerance, claim.reason, len(claim.wrong))
+    return Verdict(*facts, tuple(sorted(accepted)), looks_like)
+
+
+def _miss(expected: Tensor, got: Tensor, scale: Tensor) -> float:
+    return float(((expected - got).abs() / scale).max())
+
+
+def at_fault(verdicts: Iterable[Verdict]) -> str:
+    """What a reader should know about every claim that does not hold, one line each; "" if all hold."""
+    return "\n".join(_fault(verdict) for verdict in verdicts if not verdict.holds)
+
+
+def _fault(verdict: Verdict) -> str:
+    if verdict.trouble:
+        return f"{verdict.claim} was not judged. {verdict.trouble}"
+    said = []
+    if not verdict.worst <= verdict.tolerance:
+        said.append(f"the two sides differ by {verdict.worst:.2g} of the scale ({verdict.where})")
+    if verdict.looks_like:
+        said.append(f"this is the wrong version '{verdict.looks_like}'")
+    said += [f"the wrong version '{text}' was not rejected" for text in verdict.accepted]
+    return f"{verdict.claim} fails: " + "; ".join(said) + "."
+
+
+def not_run(claim: Claim, trouble: str) -> Verdict:
+    """The verdict of a claim that could not be judged."""
+    return Verdict(claim.name, claim.equation, claim.source, trouble=trouble)
