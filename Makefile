@@ -10,7 +10,7 @@ READY := $(VENV)/ready
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 MODELS := ddpm classifier unet judge
 
-.PHONY: help setup lessons test unit lint lab train evaluate picture store clean
+.PHONY: help setup lessons test unit mutants lint lab train evaluate picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -27,11 +27,14 @@ lessons: setup ## run every lesson top to bottom, training included; notebooks a
 	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
 	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)
 
-test: unit lint ## unit tests, style, then nbval over every notebook
+test: unit mutants lint ## unit tests, the tests of these tests, style, then nbval over every notebook
 	$(PY) -m pytest --nbval notebooks
 
 unit: setup ## unit tests alone
 	$(PY) -m pytest tests
+
+mutants: setup ## break every formula on purpose: the unit tests must turn red each time
+	$(PY) -m pytest tests/mutation -m mutation
 
 lint: setup ## ruff over .py and .ipynb
 	$(PY) -m ruff check .

@@ -110,6 +110,12 @@ def test_clipping_holds_x_0_in_range_and_changes_nothing_inside(world):
     assert_close(far, plain(world.x_t, world.t), rtol=0, atol=1e-8)
 
 
+def test_clipping_is_to_the_range_of_pixels_by_default(world):
+    plain = world.mixture.eps()
+    by_default, told = clipped(plain, world.schedule), clipped(plain, world.schedule, 1.0)
+    assert torch.equal(by_default(world.x_t, world.t), told(world.x_t, world.t))
+
+
 @pytest.mark.parametrize("w", [math.nan, math.inf, -math.inf])
 def test_w_must_be_finite(world, w):
     plain, told, log_prob = parts(world)

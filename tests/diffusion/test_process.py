@@ -77,3 +77,11 @@ def test_noise_comes_from_the_generator_alone():
     again = draw_noise(like, torch.Generator().manual_seed(5))
     assert torch.equal(first, again)
     assert not torch.equal(first, draw_noise(like, torch.Generator().manual_seed(6)))
+
+
+def test_noise_is_standard_normal_in_the_dtype_of_x_t():
+    n = 100_000
+    noise = draw_noise(torch.zeros(n, 1, dtype=torch.float64), torch.Generator().manual_seed(7))
+    assert noise.dtype == torch.float64
+    assert abs(noise.mean().item()) < 5 / n**0.5
+    assert abs(noise.square().mean().item() - 1) < 5 * (2 / n) ** 0.5

@@ -1,6 +1,7 @@
 """The samplers against closed forms on Gaussians: moments carried through all T steps, and by sampling with a 5-sigma bound."""
 
 import math
+from itertools import islice
 
 import pytest
 import torch
@@ -56,6 +57,38 @@ def test_ancestral_step_is_the_posterior_mean(world):
     assert torch.equal(first.x_0, x_0)
 
 
+@pytest.mark.parametrize("table", [None, "large_variance"])
+def test_ancestral_step_adds_sigma_z_from_the_generator(schedule, table):
+    """Three steps: the posterior mean plus the root of the variance (beta-tilde where none is given) times the next draw."""
+    x_t, noise = torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(9)).unbind(0)
+    variance, z = table and getattr(schedule, table), torch.Generator().manual_seed(10)
+    path = ancestral_path(lambda x_t, t: noise, x_t, schedule, torch.Generator().manual_seed(10), variance)
+    for stop in islice(path, 3):
+        t = torch.full((5,), stop.t + 1)
+        sigma = getattr(schedule, table or "small_variance")[stop.t + 1].sqrt()
+        mean = posterior_mean(x_t, t, x_0_from_eps(x_t, t, noise, schedule), schedule)
+        expected = mean + sigma * torch.randn(5, 3, dtype=torch.float64, generator=z)
+        assert_close(stop.x_t, expected, rtol=1e-9, atol=1e-9)
+        x_t = stop.x_t
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_step_is_gaussian_conditioning(schedule, eta):
+    """Steps over many levels: sigma^2 is eta^2 times the variance of q(x_s|x_t, x_0), here by conditioning, not by eq. 16."""
+    x_t, noise = torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(6)).unbind(0)
+    z, above = torch.Generator().manual_seed(7), schedule.T
+    for stop in ddim_path(lambda x_t, t: noise, x_t, schedule, 7, eta, torch.Generator().manual_seed(7)):
+        abar_t, abar_s = schedule.abar[above], schedule.abar[stop.t]
+        covariance = (abar_t / abar_s).sqrt() * (1 - abar_s)  # of x_s and x_t, given x_0
+        variance = eta**2 * ((1 - abar_s) - covariance**2 / (1 - abar_t))
+        x_0 = (x_t - (1 - abar_t).sqrt() * noise) / abar_t.sqrt()
+        expected = abar_s.sqrt() * x_0 + (1 - abar_s - variance).sqrt() * noise
+        if eta > 0 and stop.t > 0:
+            expected = expected + variance.sqrt() * torch.randn(5, 3, dtype=torch.float64, generator=z)
+        assert_close(stop.x_t, expected, rtol=1e-9, atol=1e-9)
+        x_t, above = stop.x_t, stop.t
+
+
 def test_ddim_with_eta_1_and_all_steps_is_ancestral(schedule):
     """The same noise through both samplers: sigma_t of DDIM at eta = 1 is the square root of beta-tilde."""
     eps = gaussian_eps(schedule, mean=0.5, variance=0.2)
@@ -92,8 +125,7 @@ def test_ddim_visits_evenly_spaced_levels_once(schedule, steps):
     assert reached[-1] == 0
     assert seen[1:] == reached[:-1]
     assert len(seen) == len(set(seen)) == steps
-    gaps = [high - low for high, low in zip(seen, reached, strict=True)]
-    assert max(gaps) - min(gaps) <= 1
+    assert reached == [round(schedule.T * left / steps) for left in range(steps - 1, -1, -1)]
 
 
 def test_ancestral_visits_every_level(schedule):
@@ -131,6 +163,21 @@ def test_bad_sampler_options(schedule, options, message):
         next(ddim_path(gaussian_eps(schedule), torch.ones(1, 1, dtype=torch.float64), schedule, **options))
 
 
-def test_samples_that_are_not_finite_are_refused():
+def test_a_path_keeps_no_graph(schedule):
+    weight, x_T = torch.ones(1, requires_grad=True), torch.ones(2, 1)
+    for path in (ancestral_path, ddim_path):
+        first = next(path(lambda x_t, t: weight * x_t, x_T, schedule, generator=torch.Generator().manual_seed(0)))
+        assert not first.x_t.requires_grad
+        assert not first.x_0.requires_grad
+
+
+def test_last_is_the_point_at_the_end_of_a_path():
+    x_t, x_0 = torch.randn(2, 3, 1, generator=torch.Generator().manual_seed(8)).unbind(0)
+    assert torch.equal(last(iter([Sample(1, x_t + 1, x_0 + 1), Sample(0, x_t, x_0)])), x_t)
+
+
+@pytest.mark.parametrize("rows", [[math.inf], [math.nan], [0.0, math.inf]])
+def test_samples_that_are_not_finite_are_refused(rows):
+    x_t = torch.tensor(rows)[:, None]
     with pytest.raises(InputError, match="not finite: the guidance weight w is too large"):
-        last(iter([Sample(0, torch.tensor([[math.inf]]), torch.zeros(1, 1))]))
+        last(iter([Sample(0, x_t, torch.zeros_like(x_t))]))
