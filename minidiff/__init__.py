@@ -16,6 +16,7 @@ from minidiff.diffusion.process import (
 )
 from minidiff.exact.mixtures import Mixture
 from minidiff.exact.empirical import Empirical
+from minidiff.exact.cases import three_classes
 from minidiff.nets.unet import UNet
 from minidiff.training.losses import simple_loss
 from minidiff.diffusion.samplers import Sample, ancestral_path, ddim_path, last
@@ -50,6 +51,7 @@ __all__ = [
     "x_0_from_eps",
     "Mixture",
     "Empirical",
+    "three_classes",
     "UNet",
     "simple_loss",
     "Sample",

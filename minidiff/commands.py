@@ -84,7 +84,8 @@ def verify_claims(options: argparse.Namespace) -> int:
         raise InputError(f"No claim {options.claim!r}: {', '.join(dict.fromkeys(claim.name for claim in CLAIMS))}.")
     torch.set_num_threads(1)  # small tensors: more threads only get in each other's way
     theirs = [i for i in chosen if CLAIMS[i].uses] if options.module else []
-    foreign, worlds, verdicts = judge_module(options.module, theirs, options.time_limit), list(cases()), []
+    foreign = judge_module(options.module, theirs, options.time_limit) if theirs else iter(())
+    worlds, verdicts = list(cases()), []
     if not options.json:
         print(f"{'claim':7}{'worst':9}{'tolerance':11}{'rejected':10}{'sympy':7}{'verdict':9}equation", flush=True)
     for i in chosen:

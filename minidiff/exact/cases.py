@@ -26,6 +26,14 @@ def random_mixture(schedule: NoiseSchedule, dim: int, seed: int = 0) -> Mixture:
     return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 1, 2, 2]), schedule)
 
 
+def three_classes(schedule: NoiseSchedule) -> Mixture:
+    """The plane of the lessons: class 0 has two blobs, 1 and 2 have one each; p(y) = 0.45, 0.4, 0.15."""
+    means = torch.tensor([[-1.4, -1.0], [-0.6, 1.2], [1.4, -0.8], [1.0, 1.1]], dtype=torch.float64)
+    variances = torch.tensor([[0.10, 0.05], [0.05, 0.10], [0.08, 0.15], [0.10, 0.06]], dtype=torch.float64)
+    weights = torch.tensor([0.25, 0.2, 0.4, 0.15], dtype=torch.float64)
+    return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 2]), schedule)
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A world with points x_t at every level t in 1..T and a label y for each; gradients by autograd are computed once."""

@@ -1,5 +1,6 @@
 """The exact denoiser of a finite set of points: the best that any network could do on its own training data."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from minidiff.diffusion.process import eps_from_x_0
 from minidiff.diffusion.schedule import NoiseSchedule, at
-from minidiff.symbols import Points, Steps
+from minidiff.symbols import LogProbs, Points, Steps
 
 CHUNK = 4096  # data points compared at once: 4096 x 784 floats are 13 MB
 
@@ -18,14 +19,34 @@ class Empirical:
     """p(x_0) = 1/n sum_i delta(x_0 - data_i), a mixture of n spikes; data is (n, ...) of any shape.
 
     Its denoiser is optimal for these points: no network has a smaller simple loss on them. It knows nothing else, so its
-    samples are copies   [Karras 2022, app. B.3].
+    samples are copies   [Karras 2022, app. B.3]. Everything is for t >= 1.
     """
 
     data: Float[Tensor, "n *point"]
     schedule: NoiseSchedule
 
     def x_0(self, x_t: Points, t: Steps) -> Points:
-        """E[x_0 | x_t] = sum_i r_i data_i with r = softmax_i( -|x_t - sqrt(abar_t) data_i|^2 / (2 (1 - abar_t)) ), t >= 1
+        """E[x_0 | x_t] = sum_i r_i data_i with r = softmax_i( -|x_t - sqrt(abar_t) data_i|^2 / (2 (1 - abar_t)) )"""
+        return self._streamed(x_t, t)[0]
+
+    def eps(self, x_t: Points, t: Steps) -> Points:
+        """E[eps | x_t], the optimal denoiser of these points."""
+        return eps_from_x_0(x_t, t, self.x_0(x_t, t), self.schedule)
+
+    def log_density(self, x_t: Points, t: Steps) -> LogProbs:
+        """log p(x_t) = log 1/n sum_i N(x_t; sqrt(abar_t) data_i, (1 - abar_t) I)"""
+        query = x_t.flatten(1)
+        variance = at(1 - self.schedule.abar, t, query)[:, 0]
+        log_norm = math.log(len(self.data)) + query.shape[1] / 2 * torch.log(2 * torch.pi * variance)
+        return self._streamed(x_t, t)[1] - query.square().sum(dim=1) / (2 * variance) - log_norm
+
+    def score(self, x_t: Points, t: Steps) -> Points:
+        """grad log p(x_t) = sum_i r_i (sqrt(abar_t) data_i - x_t) / (1 - abar_t), the pull of every spike"""
+        abar = at(self.schedule.abar, t, x_t)
+        return (abar.sqrt() * self.x_0(x_t, t) - x_t) / (1 - abar)
+
+    def _streamed(self, x_t: Points, t: Steps) -> tuple[Points, LogProbs]:
+        """E[x_0 | x_t], and log sum_i exp(l_i) with l_i = (sqrt(abar) x_t data_i - abar |data_i|^2 / 2) / (1 - abar).
 
         One pass over the data in chunks, with a running maximum as in a streaming softmax.
         """
@@ -41,8 +62,4 @@ class Empirical:
             total = shrink * total + r.sum(dim=1, keepdim=True)
             mean = shrink * mean + r @ part
             top = new_top
-        return (mean / total).reshape(x_t.shape)
-
-    def eps(self, x_t: Points, t: Steps) -> Points:
-        """E[eps | x_t], the optimal denoiser of these points."""
-        return eps_from_x_0(x_t, t, self.x_0(x_t, t), self.schedule)
+        return (mean / total).reshape(x_t.shape), (top + total.log())[:, 0]

@@ -125,9 +125,9 @@ def _watched(name: str, function: Callable) -> Callable:
             raise InputError(f"{name} must return a function of x_t and t, and returned a {type(eps_bar).__name__}.")
 
         def watched(x_t: Points, t: Steps) -> Points:
-            came = _call(f"the denoiser of {name}", eps_bar, x_t.clone(), t.clone())
+            came = _call(f"{name}'s denoiser", eps_bar, x_t.clone(), t.clone())
             if not isinstance(came, torch.Tensor):
-                raise InputError(f"The denoiser of {name} must return a tensor, and returned a {type(came).__name__}.")
+                raise InputError(f"{name}'s denoiser must return a tensor, and returned a {type(came).__name__}.")
             if came.shape != x_t.shape:
                 raise InputError(f"{name}: the shape must be that of x_t, {tuple(x_t.shape)}, and is {tuple(came.shape)}.")
             if came.dtype != x_t.dtype:

@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import io
+import math
 from collections.abc import Sequence
 from html import escape
 
 import matplotlib.pyplot as plt
+import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -46,6 +48,24 @@ def grid(images: Mosaic, rows: Sequence = (), columns: Sequence = (), xlabel: st
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def plane(limit: float, n: int) -> Float[Tensor, "points 2"]:
+    """n x n points of the square from -limit to limit, row by row from the bottom left."""
+    line = torch.linspace(-limit, limit, n, dtype=torch.float64)
+    return torch.cartesian_prod(line, line).flip(1)
+
+
+def field(axes: plt.Axes, values: Float[Tensor, " n2"], arrows: Float[Tensor, "m2 2"], limit: float, color: str) -> None:
+    """Values on plane(limit, n) as shades, arrows on plane(limit, m); long arrows are cut to a cell, so lengths only rank."""
+    n, m = math.isqrt(len(values)), math.isqrt(len(arrows))
+    axes.contourf(*plane(limit, n).T.reshape(2, n, n), values.reshape(n, n), levels=12, cmap="Greys", alpha=0.7)
+    cell = 2 * limit / (m - 1)
+    longest = arrows.norm(dim=1, keepdim=True)
+    shown = arrows * (0.9 * cell / torch.maximum(longest, longest.median() * 1.5))
+    axes.quiver(*plane(limit, m).T, *shown.T, color=color, angles="xy", scale_units="xy", scale=1, width=0.006)
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def label_end(axes: plt.Axes, x: float, y: float, text: str, color: str) -> None:

@@ -12,13 +12,17 @@ from minidiff.exact.cases import DIMS, SCHEDULES, cases
 from minidiff.exact.claims import CLAIMS, Formulas
 from minidiff.exact.verify import REJECT, at_fault, judge
 
-WORLDS = list(cases())
 IDS = [f"{claim.name}-{i}" for i, claim in enumerate(CLAIMS)]
 
 
+@pytest.fixture(scope="module")
+def worlds():
+    return list(cases())
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
-def test_claim_holds_in_every_world_and_rejects_every_wrong_version(claim):
-    verdict = judge(claim, WORLDS)
+def test_claim_holds_in_every_world_and_rejects_every_wrong_version(claim, worlds):
+    verdict = judge(claim, worlds)
     assert verdict.holds, at_fault([verdict])
     assert verdict.wrong >= 3
 
@@ -33,10 +37,10 @@ def test_every_equation_of_the_source_is_a_claim():
         assert by_rounding or (claim.name == "M3" and claim.reason != CLAIMS[0].reason)
 
 
-def test_the_worlds_are_as_promised():
+def test_the_worlds_are_as_promised(worlds):
     """1, 2 and 64 dimensions, both schedules, every t, float64, own labels and others."""
-    assert len(WORLDS) == len(DIMS) * len(SCHEDULES) == 6
-    for case in WORLDS:
+    assert len(worlds) == len(DIMS) * len(SCHEDULES) == 6
+    for case in worlds:
         assert case.t.unique().tolist() == list(range(1, 1001))
         assert case.x_t.dtype == torch.float64
         assert case.y.unique().tolist() == [0, 1, 2]
@@ -45,8 +49,8 @@ def test_the_worlds_are_as_promised():
         assert (share < 0.1).any()
 
 
-def test_scale_is_the_largest_score_of_the_level():
-    case = WORLDS[1]
+def test_scale_is_the_largest_score_of_the_level(worlds):
+    case = worlds[1]
     scores = torch.stack([case.world.score(case.x_t, case.t), case.world.score(case.x_t, case.t, case.y)]).abs()
     for level in (1, 500, 1000):
         rows = case.t == level
@@ -54,7 +58,7 @@ def test_scale_is_the_largest_score_of_the_level():
 
 
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.uses], ids=lambda claim: claim.name)
-def test_a_changed_formula_breaks_the_claims_that_use_it(claim):
+def test_a_changed_formula_breaks_the_claims_that_use_it(claim, worlds):
     """A relative error of 1e-9, far below what anybody would see, in the last of all weights."""
 
     def almost(formula):
@@ -67,7 +71,7 @@ def test_a_changed_formula_breaks_the_claims_that_use_it(claim):
     formulas = Formulas(almost(classifier_guided), classifier_free)
     if claim.uses[0] == "classifier_free":
         formulas = Formulas(classifier_guided, almost(classifier_free))
-    verdict = judge(claim, WORLDS[:1], formulas)
+    verdict = judge(claim, worlds[:1], formulas)
     assert not verdict.holds
     assert 1e-11 < verdict.worst < 1e-6
 
@@ -81,8 +85,8 @@ def test_a_changed_formula_breaks_the_claims_that_use_it(claim):
         ("M6's w, 1 + w for w: what starting from eps(y) does", lambda eps, grad, root, w: eps - root * (1 + w) * grad),
     ],
 )
-def test_a_wrong_formula_is_called_by_its_name(text, eps_bar):
-    case = WORLDS[0]
+def test_a_wrong_formula_is_called_by_its_name(text, eps_bar, worlds):
+    case = worlds[0]
 
     def guided(eps, log_prob, schedule, w):
         return lambda x_t, t: eps_bar(eps(x_t, t), case.of_y, case.root, w)
@@ -94,29 +98,29 @@ def test_a_wrong_formula_is_called_by_its_name(text, eps_bar):
     assert f"this is the wrong version '{text}'" in at_fault([verdict])
 
 
-def test_a_wrong_version_that_is_right_is_reported():
+def test_a_wrong_version_that_is_right_is_reported(worlds):
     """The check of the check: put the true formula among the wrong versions, and the claim fails."""
     (claim,) = [claim for claim in CLAIMS if claim.name == "M5"]
-    verdict = judge(claim._replace(wrong={**claim.wrong, "no mistake at all": lambda case: case.of_y}), WORLDS[:2])
+    verdict = judge(claim._replace(wrong={**claim.wrong, "no mistake at all": lambda case: case.of_y}), worlds[:2])
     assert verdict.worst <= verdict.tolerance
     assert not verdict.holds
     assert verdict.accepted == ("no mistake at all",)
     assert "'no mistake at all' was not rejected" in at_fault([verdict])
 
 
-def test_nan_fails_as_result_and_as_wrong_version():
+def test_nan_fails_as_result_and_as_wrong_version(worlds):
     (claim,) = [claim for claim in CLAIMS if claim.name == "M5"]
     nan = claim._replace(got=lambda case, _: case.of_y * math.nan)
-    assert not judge(nan, WORLDS[:1]).holds
+    assert not judge(nan, worlds[:1]).holds
     silent = claim._replace(wrong={"NaN": lambda case: case.of_y * math.nan})
-    assert judge(silent, WORLDS[:1]).accepted == ("NaN",)
+    assert judge(silent, worlds[:1]).accepted == ("NaN",)
 
 
-def test_wrong_versions_miss_by_more_than_a_thousand_tolerances_measured_here():
+def test_wrong_versions_miss_by_more_than_a_thousand_tolerances_measured_here(worlds):
     """The same with our own arithmetic, for one claim: the smallest miss of each wrong version over the worlds."""
     (claim,) = [claim for claim in CLAIMS if claim.name == "P1"]
     for text, version in claim.wrong.items():
-        misses = [((claim.expected(case) - version(case)).abs().max() / case.x_t.abs().max()).item() for case in WORLDS]
+        misses = [((claim.expected(case) - version(case)).abs().max() / case.x_t.abs().max()).item() for case in worlds]
         assert min(misses) > REJECT * claim.tolerance, text
 
 

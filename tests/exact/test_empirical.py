@@ -1,5 +1,9 @@
 """The empirical denoiser against the mixture it is a limit of, and against the definition of optimal."""
 
+import subprocess
+import sys
+
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -23,6 +27,40 @@ def test_it_is_a_mixture_of_very_thin_gaussians(schedule, monkeypatch):
     noise = torch.randn(len(t), dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     x_t = q_sample(world.data[t % n], t, noise, schedule)
     assert_close(world.eps(x_t, t), mixture.eps()(x_t, t), rtol=0, atol=1e-6)
+    assert_close(world.score(x_t, t), mixture.score(x_t, t), rtol=1e-7, atol=1e-6)
+    assert_close(world.log_density(x_t, t), mixture.log_density(x_t, t), rtol=1e-7, atol=1e-6)
+
+
+def test_score_is_the_gradient_of_the_log_density(schedule):
+    world = spikes(schedule)
+    t = torch.arange(1, schedule.T + 1)
+    noise = torch.randn(len(t), 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    x_t = q_sample(world.data[t % 50], t, noise, schedule).requires_grad_()
+    (by_autograd,) = torch.autograd.grad(world.log_density(x_t, t).sum(), x_t)
+    scale = (1 - schedule.abar[t]).sqrt()[:, None]  # the score is about 1 / scale
+    assert_close(world.score(x_t.detach(), t) * scale, by_autograd * scale, rtol=0, atol=1e-9)
+
+
+def test_a_query_of_16_mnist_images_takes_under_two_seconds_and_two_gigabytes():
+    """The peak of the whole process that does it; the time is the better of two on a shared machine."""
+    code = """
+import time, torch, minidiff as md
+world = md.Empirical(md.load_digits("train").x_0(), md.cosine())
+x_t, t = torch.randn(16, 1, 28, 28), torch.full((16,), 400)
+seconds = []
+for _ in range(2):
+    start = time.perf_counter()
+    world.eps(x_t, t)
+    seconds.append(time.perf_counter() - start)
+import resource, sys
+unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
+print(min(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+"""
+    pytest.importorskip("resource")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    seconds, gigabytes = map(float, said.split())
+    assert seconds < 2
+    assert gigabytes < 2
 
 
 def test_at_both_ends(schedule):

@@ -1,0 +1,162 @@
+"""verify --module: right functions pass, wrong ones are named; whatever a file does, a sentence says so and the rest goes on."""
+
+import json
+from textwrap import dedent
+
+import pytest
+
+from minidiff.__main__ import main
+from minidiff.diffusion.schedule import linear
+from minidiff.exact.cases import draw_case, random_mixture
+from minidiff.exact.claims import CLAIMS
+from minidiff.exact.foreign import load_formulas
+from minidiff.exact.verify import judge
+from minidiff.symbols import InputError
+
+RIGHT = """
+    import torch
+
+    def classifier_guided(eps, log_prob, schedule, w):
+        def guided(x_t, t):
+            x = x_t.detach().clone().requires_grad_(True)
+            with torch.enable_grad():
+                slope = torch.autograd.grad(log_prob(x, t).sum(), x)[0]
+            root = torch.sqrt(1.0 - schedule.abar[t]).reshape(-1, 1)
+            return eps(x_t, t) - w * root * slope
+        return guided
+
+    def classifier_free(eps_cond, eps_null, w):
+        def guided(x_t, t):
+            told, untold = eps_cond(x_t, t), eps_null(x_t, t)
+            return untold + (w + 1) * (told - untold)
+        return guided
+"""
+FREE = "def classifier_free(eps_cond, eps_null, w):\n    return lambda x_t, t: "
+
+
+def verify(tmp_path, capsys, source, *options):
+    """Exit status and output for a user's file."""
+    file = tmp_path / "my_guidance.py"
+    file.write_text(dedent(source))
+    status = main(["verify", "--module", str(file), *options])
+    return status, capsys.readouterr().out
+
+
+def test_a_right_module_passes_even_if_it_changes_its_input(tmp_path, capsys):
+    status, said = verify(
+        tmp_path, capsys, RIGHT.replace("return untold", "x_t.zero_()\n            return untold"), "--claim", "M4=M6"
+    )
+    assert status == 0
+    assert "1 of 1 claims hold" in said
+    assert f"From {tmp_path / 'my_guidance.py'}: classifier_free, classifier_guided." in said
+
+
+def test_the_mistake_of_a_wrong_module_is_named(tmp_path, capsys):
+    status, said = verify(tmp_path, capsys, FREE + "w * eps_cond(x_t, t) + (1 - w) * eps_null(x_t, t)", "--json", "--claim", "M6")
+    told = json.loads(said)
+    assert status == 1
+    assert not told["holds"]
+    (m6,) = told["claims"]
+    assert m6["looks_like"] == "s for w: w eps(y) + (1 - w) eps"
+    assert m6["yours"] == ["classifier_free"]
+    assert m6["worst"] > 0.1
+    status, said = verify(tmp_path, capsys, RIGHT.replace("- w * root", "+ w * root"), "--claim", "M4")
+    assert status == 1
+    assert "this is the wrong version 'the sign: +'" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("import no_such_library", "does not import: ModuleNotFoundError: No module named 'no_such_library'."),
+        ("def (", "does not import: SyntaxError"),
+        ("raise SystemExit(3)", "does not import: SystemExit: 3."),
+        ("x = 1", "has neither classifier_guided nor classifier_free."),
+        ("classifier_free = 3", "classifier_free in my_guidance.py is no function, but a value of type int."),
+        ("def classifier_free(a, b):\n    return a", "classifier_free raised TypeError"),
+        ("def classifier_free(a, b, w):\n    return 3", "must return a function of x_t and t, and returned a int."),
+        (FREE + "None", "must return a tensor, and returned a NoneType."),
+        (FREE + "eps_cond(x_t, t)[:1]", "classifier_free: the shape must be that of x_t, (1000, 1), and is (1, 1)."),
+        (FREE + "eps_cond(x_t, t).float()", "the dtype must be that of x_t, torch.float64, and is torch.float32."),
+        (FREE + "eps_cond(x_t, t) / 0 * 0", "classifier_free returns NaN or infinity."),
+        (FREE + "1 / 0", "classifier_free's denoiser raised ZeroDivisionError: division by zero."),
+        (FREE + "exit()", "classifier_free's denoiser raised SystemExit: None."),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_a_sentence(tmp_path, source, sentence):
+    """In this process, where it is quick; the command's own way through a child process is in the tests below."""
+    file = tmp_path / "my_guidance.py"
+    file.write_text(source)
+    case = draw_case("small", random_mixture(linear(), dim=1), each=1)
+    (m7,) = [claim for claim in CLAIMS if claim.name == "M7"]
+    with pytest.raises(InputError) as error:
+        judge(m7, [case], load_formulas(file)[0])
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("x = 1", "my_guidance.py has neither classifier_guided nor classifier_free."),
+        ("import os\n" + FREE + "os._exit(7)", "my_guidance.py: the process ended with status 7."),
+        ("import os\nos._exit(7)", "my_guidance.py: the process ended with status 7."),
+    ],
+)
+def test_the_command_says_it_and_exits_with_2(tmp_path, capsys, source, sentence):
+    status, said = verify(tmp_path, capsys, source, "--claim", "M7")
+    assert status == 2
+    assert f"M7 was not judged. {sentence}" in said
+    assert "NOT RUN" in said
+
+
+def test_what_never_returns_is_stopped_and_the_other_claims_run(tmp_path, capsys):
+    endless = FREE + "eps_cond(x_t, t)\n\ndef classifier_guided(eps, log_prob, schedule, w):\n    while True:\n        pass"
+    status, said = verify(tmp_path, capsys, endless, "--time-limit", "1", "--json")
+    rows = json.loads(said)["claims"]
+    assert status == 2
+    late = {row["claim"]: row["trouble"] for row in rows if row["trouble"]}
+    assert set(late) == {"M4", "M4=M6", "P1"}
+    assert set(late.values()) == {"my_guidance.py: did not return within 1 seconds."}
+    assert {row["claim"] for row in rows if row["holds"]} == {"M1", "M2", "M3", "M5"}
+    assert {row["claim"] for row in rows if row["worst"] and not row["holds"]} == {"M6", "M7"}  # judged, and broken
+
+
+def test_a_file_that_never_finishes_importing(tmp_path, capsys):
+    status, said = verify(tmp_path, capsys, "while True:\n    pass", "--time-limit", "1", "--claim", "P1")
+    assert status == 2
+    assert "my_guidance.py: does not finish importing within 1 seconds." in said
+
+
+def test_what_the_file_prints_does_not_spoil_json(tmp_path, capfd):
+    file = tmp_path / "loud.py"
+    file.write_text(dedent(RIGHT) + "\nprint('hello')\n")
+    assert main(["verify", "--module", str(file), "--claim", "M6", "--json"]) == 0
+    told = capfd.readouterr()
+    assert json.loads(told.out)["holds"]
+    assert "hello" in told.err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--claim", "M9"], "No claim 'M9': M1, M2, M3, M4, M5, M6, M7, M4=M6, P1."),
+        (["--time-limit", "0"], "--time-limit must be a positive number"),
+        (["--time-limit", "nan"], "--time-limit must be a positive number"),
+    ],
+)
+def test_bad_options(options, sentence, capsys):
+    assert main(["verify", *options]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_no_such_file(tmp_path, capsys):
+    assert main(["verify", "--module", str(tmp_path / "none.py"), "--claim", "M6"]) == 2
+    assert "none.py: no such file." in capsys.readouterr().out
+
+
+def test_one_claim_in_a_table(capsys):
+    assert main(["verify", "--claim", "M3"]) == 0
+    head, *rows, _, _ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["claim", "worst", "tolerance", "rejected", "sympy", "verdict", "equation"]
+    assert len(rows) == 3
+    assert all(row.split()[0] == "M3" and "holds" in row and "proved" in row for row in rows)
