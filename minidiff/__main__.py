@@ -79,13 +79,17 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", metavar="F", help="also write the rows as CSV")
     evaluate.set_defaults(run=evaluate_methods)
 
+    _add_verify(sub, raw)
+    return top
+
+
+def _add_verify(sub: argparse._SubParsersAction, raw: type) -> None:
     verify = sub.add_parser("verify", help="execute every formula", description=VERIFY, formatter_class=raw)
     verify.add_argument("--claim", metavar="M4", help="this claim only")
     verify.add_argument("--module", metavar="F", help="a Python file with classifier_guided or classifier_free, or both")
     verify.add_argument("--time-limit", type=float, default=20.0, metavar="S", help="seconds for each claim of F (default 20)")
     verify.add_argument("--json", action="store_true", help="print JSON instead of a table")
     verify.set_defaults(run=verify_claims)
-    return top
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from minidiff.diffusion.samplers import ddim_path
 from minidiff.diffusion.schedule import NoiseSchedule, at, cosine, linear
@@ -32,7 +34,7 @@ def scale_of(answer: Callable[[str, float], float]) -> str:
 
 def ddim_step(answer: Callable[[Points, Points, float, float], Points]) -> str:
     """answer(x_t, eps, abar_t, abar_s) -> x_s, one deterministic DDIM step; abar_s > abar_t."""
-    x_t, eps = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
+    x_t, eps = _normal(2)
     schedule = NoiseSchedule(torch.tensor([0, 0.4, 0.5], dtype=torch.float64), max_signal=1.0)  # in the middle of a path
     first = next(ddim_path(lambda x, t: eps, x_t, schedule, steps=2))
     abar_t, abar_s = float(schedule.abar[2]), float(schedule.abar[1])
@@ -65,7 +67,7 @@ def weighted_loss(answer: Callable[[int], float]) -> str:
 
 def noised(answer: Callable[[Points, Points, float], Points]) -> str:
     """answer(x_0, eps, abar_t) -> x_t, the jump from clean data to level t."""
-    x_0, eps = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
+    x_0, eps = _normal(2)
     abar, signal, noise = 0.3, math.sqrt(0.3), math.sqrt(0.7)
     factors = {
         "Both roots are missing: the squares of the factors must sum to 1, not the factors.": (abar, 1 - abar),
@@ -83,7 +85,7 @@ def noised(answer: Callable[[Points, Points, float], Points]) -> str:
 
 def jump(answer: Callable[[Points, Points, float, float], Points]) -> str:
     """answer(x_s, eps, abar_s, abar_t) -> x_t, from a noisy level s to a later level t with fresh noise; abar_t < abar_s."""
-    x_s, eps = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
+    x_s, eps = _normal(2)
     abar_s, abar_t = 0.6, 0.24
     left = abar_t / abar_s
     signal, noise = math.sqrt(left), math.sqrt(1 - left)
@@ -115,6 +117,97 @@ def scaled_betas(answer: Callable[[int], Table]) -> str:
         if verdict != CORRECT:
             return verdict
     return CORRECT
+
+
+def score_of_noise(answer: Callable[[Points, float], Points]) -> str:
+    """answer(eps, abar_t) -> the score that belongs to this noise (M3)."""
+    eps, abar = _normal(1)[0], 0.3
+    root = math.sqrt(1 - abar)
+    factors = {
+        "The sign is wrong: the score points home, against the noise.": 1 / root,
+        "The root is missing: divide by sqrt(1 - abar_t), the standard deviation of the noise.": -1 / (1 - abar),
+        "You multiply by sqrt(1 - abar_t): small noise pulls harder, so divide.": -root,
+        "The sign is right, the size is not: divide by sqrt(1 - abar_t).": -1,
+        "This is the noise itself: the score points the other way, and is divided by sqrt(1 - abar_t).": 1,
+        "You divide by the factor of x_0, sqrt(abar_t): the noise's is sqrt(1 - abar_t).": -1 / math.sqrt(abar),
+    }
+    mistakes = {text: factor * eps for text, factor in factors.items()}
+    return _verdict(lambda: answer(eps.clone(), abar), -eps / root, mistakes)
+
+
+def tweedie(answer: Callable[[Points, Points, float], Points]) -> str:
+    """answer(x_t, score, abar_t) -> E[x_0 | x_t], Tweedie's formula."""
+    (x_t, score), abar = _normal(2), 0.3
+    signal, variance = math.sqrt(abar), 1 - abar
+    mistakes = {
+        "The sign is wrong: the score points to where the clean image is, so add it.": (x_t - variance * score) / signal,
+        "The score has the variance 1 - abar_t in front, not its root.": (x_t + math.sqrt(variance) * score) / signal,
+        "The variance is missing: (1 - abar_t) times the score.": (x_t + score) / signal,
+        "Divide by sqrt(abar_t): x_t holds that much of x_0.": x_t + variance * score,
+        "Divide by sqrt(abar_t), not by abar_t.": (x_t + variance * score) / abar,
+        "Two things are missing: the variance 1 - abar_t in front of the score, and the factor of x_0.": x_t + score,
+        "Only the score is scaled: divide the whole sum by sqrt(abar_t).": x_t + variance * score / signal,
+    }
+    return _verdict(lambda: answer(x_t.clone(), score.clone(), abar), (x_t + variance * score) / signal, mistakes)
+
+
+def two_points(answer: Callable[[Points, float], Points]) -> str:
+    """answer(x_t, abar_t) -> E[x_0 | x_t] where x_0 is -1 or +1, equally often."""
+    x_t, abar = _normal(1)[0], 0.3
+    signal, variance = math.sqrt(abar), 1 - abar
+    mistakes = {
+        "That is the nearer point, not the average: at x_t = 0 both are equally likely, and the guess is 0.": x_t.sign(),
+        "Divide by the variance 1 - abar_t, not by its root.": torch.tanh(signal * x_t / math.sqrt(variance)),
+        "The variance 1 - abar_t of the noise is missing: less noise, surer guess.": torch.tanh(signal * x_t),
+        "sqrt(abar_t) is missing: at level t the points lie at -sqrt(abar_t) and +sqrt(abar_t).": torch.tanh(x_t / variance),
+        "The difference of the two exponents is 2a, but tanh has a: you have twice too much.": torch.tanh(
+            2 * signal * x_t / variance
+        ),
+        "That is the guess for a Gaussian of variance 1, a straight line.": signal * x_t,
+        "That is the probability of +1; the average counts -1 too: 2 p - 1.": torch.sigmoid(2 * signal * x_t / variance),
+    }
+    return _verdict(lambda: answer(x_t.clone(), abar), torch.tanh(signal * x_t / variance), mistakes)
+
+
+def guided_noise(answer: Callable[[Points, Points, float, float], Points]) -> str:
+    """answer(eps, gradient, abar_t, w) -> the guided noise of M4; gradient is that of log p(y|x_t)."""
+    (eps, slope), abar, w = _normal(2), 0.3, 2.5
+    root = math.sqrt(1 - abar)
+    factors = {
+        "The sign is wrong: w > 0 must raise p(y|x_t), and noise is what gets removed, so subtract.": -root * w,
+        "The root is missing: sqrt(1 - abar_t) turns a score into a noise.": (1 - abar) * w,
+        "sqrt(1 - abar_t) is missing: the gradient is a score, and must become a noise first.": w,
+        "You divide by sqrt(1 - abar_t): that turns noise into score, here it is the other way round.": w / root,
+        "sqrt(abar_t) belongs to x_0; the noise has sqrt(1 - abar_t).": math.sqrt(abar) * w,
+        "w is missing.": root,
+        "In M4 the weight is w, not 1 + w: the start is the model that was told nothing.": root * (1 + w),
+        "Nothing is guided yet: subtract sqrt(1 - abar_t) w times the gradient.": 0,
+    }
+    mistakes = {text: eps - factor * slope for text, factor in factors.items()}
+    return _verdict(lambda: answer(eps.clone(), slope.clone(), abar, w), eps - root * w * slope, mistakes)
+
+
+def posterior(answer: Callable[[Points, Points, float], Points]) -> str:
+    """answer(log_p_0, log_p_1, prior_1) -> p(y = 1 | x_t), from log p(x_t | y) of two classes and p(y = 1)."""
+    (log_0, log_1), prior = _normal(2), 0.2
+    odds = log_1 - log_0
+    logit = math.log(prior / (1 - prior))
+    mistakes = {
+        "p(y) is missing: class 1 is rarer, and Bayes' rule weighs with p(y).": torch.sigmoid(odds),
+        "The prior of class 1 must be weighed against that of class 0: log p(1) - log p(0).": torch.sigmoid(
+            odds + math.log(prior)
+        ),
+        "That is p(y = 0 | x_t).": torch.sigmoid(-odds - logit),
+        "The two priors are the wrong way round.": torch.sigmoid(odds - logit),
+        "That is p(x_t | y) p(y): divide by p(x_t), the sum over both classes.": log_1.exp() * prior,
+        "That is p(x_t | y): multiply by p(y), and divide by p(x_t).": log_1.exp(),
+        "That is log p(y = 1 | x_t): take the exponential.": torch.sigmoid(odds + logit).log(),
+    }
+    return _verdict(lambda: answer(log_0.clone(), log_1.clone(), prior), torch.sigmoid(odds + logit), mistakes)
+
+
+def _normal(count: int) -> Float[Tensor, "count 4 3"]:
+    return torch.randn(count, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def _verdict(ask: Callable, right: object, mistakes: dict[str, object]) -> str:

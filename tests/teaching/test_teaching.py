@@ -35,6 +35,10 @@ def weight(t):
     return s.beta[t] / (2 * (1 - s.beta[t]) * (1 - s.abar[t]))
 
 
+def bayes(log_0, log_1, prior):
+    return prior * log_1.exp() / (prior * log_1.exp() + (1 - prior) * log_0.exp())
+
+
 def betas(T):
     return torch.linspace(1e-4, 0.02, T, dtype=torch.float64)
 
@@ -54,6 +58,16 @@ def betas(T):
         (checks.jump, lambda x, e, a, b: (math.sqrt(b) * x + math.sqrt(a - b) * e) / math.sqrt(a)),
         (checks.scaled_betas, lambda T: betas(T) * 1000 / T),
         (checks.scaled_betas, lambda T: [(0.1 + 19.9 * i / (T - 1)) / T for i in range(T)]),
+        (checks.score_of_noise, lambda e, a: -e / math.sqrt(1 - a)),
+        (checks.score_of_noise, lambda e, a: torch.stack([-row * (1 - a) ** -0.5 for row in e])),
+        (checks.tweedie, lambda x, s, a: (x + (1 - a) * s) / math.sqrt(a)),
+        (checks.tweedie, lambda x, s, a: a**-0.5 * x + (a**-0.5 - a**0.5) * s),
+        (checks.two_points, lambda x, a: torch.tanh(math.sqrt(a) * x / (1 - a))),
+        (checks.two_points, lambda x, a: 2 * (2 * math.sqrt(a) * x / (1 - a)).sigmoid() - 1),
+        (checks.guided_noise, lambda e, g, a, w: e - math.sqrt(1 - a) * w * g),
+        (checks.guided_noise, lambda e, g, a, w: -((1 - a) ** 0.5) * (w * g - e / (1 - a) ** 0.5)),
+        (checks.posterior, bayes),
+        (checks.posterior, lambda a, b, p: torch.sigmoid(b - a + math.log(p) - math.log(1 - p))),
     ],
 )
 def test_correct_answers_in_two_styles(check, answer):
@@ -101,6 +115,41 @@ def test_correct_answers_in_two_styles(check, answer):
         (checks.scaled_betas, lambda T: betas(T) * (1000 / T) ** 0.5, "A root too many"),
         (checks.scaled_betas, lambda T: torch.linspace(1e-4, 20 / T, T, dtype=torch.float64), "Only the last"),
         (checks.scaled_betas, lambda T: torch.cat([torch.zeros(1), betas(T)]), r"shape \(1001,\)"),
+        (checks.score_of_noise, lambda e, a: e / (1 - a) ** 0.5, "points home, against the noise"),
+        (checks.score_of_noise, lambda e, a: -e / (1 - a), "The root is missing"),
+        (checks.score_of_noise, lambda e, a: -e * (1 - a) ** 0.5, "You multiply"),
+        (checks.score_of_noise, lambda e, a: -e, "the size is not"),
+        (checks.score_of_noise, lambda e, a: e, "This is the noise itself"),
+        (checks.score_of_noise, lambda e, a: -e / a**0.5, "the factor of x_0"),
+        (checks.tweedie, lambda x, s, a: (x - (1 - a) * s) / a**0.5, "so add it"),
+        (checks.tweedie, lambda x, s, a: (x + (1 - a) ** 0.5 * s) / a**0.5, "not its root"),
+        (checks.tweedie, lambda x, s, a: (x + s) / a**0.5, "The variance is missing"),
+        (checks.tweedie, lambda x, s, a: x + (1 - a) * s, r"Divide by sqrt\(abar_t\): x_t"),
+        (checks.tweedie, lambda x, s, a: (x + (1 - a) * s) / a, "not by abar_t"),
+        (checks.tweedie, lambda x, s, a: x + s, "Two things are missing"),
+        (checks.tweedie, lambda x, s, a: x + (1 - a) * s / a**0.5, "Only the score is scaled"),
+        (checks.two_points, lambda x, a: x.sign(), "That is the nearer point"),
+        (checks.two_points, lambda x, a: (a**0.5 * x / (1 - a) ** 0.5).tanh(), "not by its root"),
+        (checks.two_points, lambda x, a: (a**0.5 * x).tanh(), "less noise, surer guess"),
+        (checks.two_points, lambda x, a: (x / (1 - a)).tanh(), "the points lie at"),
+        (checks.two_points, lambda x, a: (2 * a**0.5 * x / (1 - a)).tanh(), "twice too much"),
+        (checks.two_points, lambda x, a: a**0.5 * x, "a straight line"),
+        (checks.two_points, lambda x, a: (2 * a**0.5 * x / (1 - a)).sigmoid(), "2 p - 1"),
+        (checks.guided_noise, lambda e, g, a, w: e + (1 - a) ** 0.5 * w * g, "The sign is wrong"),
+        (checks.guided_noise, lambda e, g, a, w: e - (1 - a) * w * g, "The root is missing"),
+        (checks.guided_noise, lambda e, g, a, w: e - w * g, "must become a noise first"),
+        (checks.guided_noise, lambda e, g, a, w: e - w * g / (1 - a) ** 0.5, "You divide"),
+        (checks.guided_noise, lambda e, g, a, w: e - a**0.5 * w * g, "belongs to x_0"),
+        (checks.guided_noise, lambda e, g, a, w: e - (1 - a) ** 0.5 * g, "w is missing"),
+        (checks.guided_noise, lambda e, g, a, w: e - (1 - a) ** 0.5 * (1 + w) * g, "not 1"),
+        (checks.guided_noise, lambda e, g, a, w: e, "Nothing is guided yet"),
+        (checks.posterior, lambda a, b, p: (b - a).sigmoid(), "class 1 is rarer"),
+        (checks.posterior, lambda a, b, p: (b - a + math.log(p)).sigmoid(), "weighed against that of class 0"),
+        (checks.posterior, lambda a, b, p: 1 - bayes(a, b, p), "That is p.y = 0"),
+        (checks.posterior, lambda a, b, p: bayes(a, b, 1 - p), "the wrong way round"),
+        (checks.posterior, lambda a, b, p: b.exp() * p, "the sum over both classes"),
+        (checks.posterior, lambda a, b, p: b.exp(), "multiply by p"),
+        (checks.posterior, lambda a, b, p: bayes(a, b, p).log(), "take the exponential"),
     ],
 )
 def test_mistakes_are_named(check, answer, sentence):
