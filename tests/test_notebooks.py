@@ -25,7 +25,8 @@ def text(notebook) -> str:
 
 
 def test_there_are_lessons():
-    assert [path.stem for path in LESSONS] == ["00_start_here", "01_noising", "02_predicting_the_noise", "03_train_a_ddpm"]
+    named = ["00_start_here", "01_noising", "02_predicting_the_noise", "03_train_a_ddpm", "04_bayes"]
+    assert [path.stem for path in LESSONS] == named
 
 
 def test_every_cell_was_run_once_in_order_and_left_no_error(lesson):
