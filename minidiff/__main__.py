@@ -35,10 +35,18 @@ Train one model on the 60,000 images and write its weights with the recipe, the 
 """
 
 VERIFY = """\
-Execute the claims M1 to M7 and P1 in Gaussian mixtures (1, 2 and 64 dimensions, two schedules, every t), where the true answer
-is known: two independent routes to each number, and wrong versions that must be rejected. Seconds, float64, no data, no weights.
-With --module F the functions classifier_guided and classifier_free of the Python file F are judged in the place of the
-package's; they take and return what the package's take and return. F runs with your rights: judge only files you would run.
+Execute the claims in Gaussian mixtures (1, 2 and 64 dimensions, two schedules, every t), where the true answer is known: two
+independent routes to each number, and wrong versions that must be rejected. About 10 seconds, float64, no data, no weights.
+
+With --module F, functions of the Python file F are judged in the place of the package's:
+  classifier_guided(eps, log_prob, schedule, w) -> eps_bar          used by M4, M4=M6, P1
+  classifier_free(eps_cond, eps_null, w) -> eps_bar                 used by M6, M7, M4=M6
+eps, eps_cond, eps_null and eps_bar are functions of (x_t, t) that return noise of the shape and dtype of x_t; log_prob(x_t, t)
+returns log p(y|x_t) for each row; schedule.abar is a table over t. They are called without autograd, as in the samplers. F runs
+with your rights: judge only files that you would run. A file can cheat; this finds mistakes, not cheats.
+
+--json prints for each claim: worst, where, tolerance, wrong_versions (how many), accepted (those that were not rejected),
+looks_like (the wrong version that your function equals), yours (which of your functions were used), trouble (why not judged).
 Exit status: 0 all claims hold, 1 one fails, 2 the file could not be judged.
 """
 
@@ -85,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_verify(sub: argparse._SubParsersAction, raw: type) -> None:
     verify = sub.add_parser("verify", help="execute every formula", description=VERIFY, formatter_class=raw)
-    verify.add_argument("--claim", metavar="M4", help="this claim only")
+    verify.add_argument("--claim", metavar="M4", help="this claim only: M1 to M7, M4=M6, or P1")
     verify.add_argument("--module", metavar="F", help="a Python file with classifier_guided or classifier_free, or both")
     verify.add_argument("--time-limit", type=float, default=20.0, metavar="S", help="seconds for each claim of F (default 20)")
     verify.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -7,13 +7,13 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import torch
 
 from minidiff.digits.mnist import load_digits, to_bytes
-from minidiff.exact.algebra import is_proved
 from minidiff.exact.cases import cases
 from minidiff.exact.claims import CLAIMS
 from minidiff.exact.foreign import judge_module
@@ -77,13 +77,18 @@ def evaluate_methods(options: argparse.Namespace) -> None:
 
 def verify_claims(options: argparse.Namespace) -> int:
     """Execute the claims and print a table. 0: all hold; 1: a claim fails; 2: the user's file could not be judged."""
-    if not options.time_limit > 0:
-        raise InputError(f"--time-limit must be a positive number of seconds, got {options.time_limit}.")
-    chosen = [i for i, claim in enumerate(CLAIMS) if options.claim in (None, claim.name)]
+    if not 0 < options.time_limit <= 1e6:
+        raise InputError(f"--time-limit must be a positive number of seconds, at most a million, got {options.time_limit}.")
+    if options.module and not Path(options.module).is_file():
+        raise InputError(f"{options.module}: no such file.")
+    chosen = [i for i, claim in enumerate(CLAIMS) if options.claim is None or options.claim.upper() == claim.name]
     if not chosen:
         raise InputError(f"No claim {options.claim!r}: {', '.join(dict.fromkeys(claim.name for claim in CLAIMS))}.")
     torch.set_num_threads(1)  # small tensors: more threads only get in each other's way
     theirs = [i for i in chosen if CLAIMS[i].uses] if options.module else []
+    if options.module and not theirs:
+        users = dict.fromkeys(claim.name for claim in CLAIMS if claim.uses)
+        raise InputError(f"{options.claim} uses neither function of a module. These do: {', '.join(users)}.")
     foreign = judge_module(options.module, theirs, options.time_limit) if theirs else iter(())
     worlds, verdicts = list(cases()), []
     if not options.json:
@@ -93,7 +98,7 @@ def verify_claims(options: argparse.Namespace) -> int:
         if not options.json:
             print(_table_row(verdicts[-1]), flush=True)
     print(_as_json(verdicts) if options.json else _summary(verdicts, options.module, [world.name for world in worlds]))
-    if any(verdict.trouble for verdict in verdicts):
+    if any(verdict.trouble for verdict in verdicts) or (options.module and not any(verdict.yours for verdict in verdicts)):
         return 2
     return 0 if all(verdict.holds for verdict in verdicts) else 1
 
@@ -149,10 +154,10 @@ def _npz(x_0: Images, y: Labels) -> bytes:
 
 
 def _table_row(verdict: Verdict) -> str:
-    proved = {True: "proved", False: "FALSE", None: "-"}[is_proved(verdict.claim)]
+    proved = {True: "proved", False: "FALSE", None: "-"}[verdict.sympy]
     if verdict.trouble:
         return f"{verdict.claim:7}{'-':9}{'-':11}{'-':10}{proved:7}{'NOT RUN':9}{verdict.equation}"
-    rejected = f"{verdict.wrong - len(verdict.accepted)} of {verdict.wrong}"
+    rejected = f"{verdict.wrong_versions - len(verdict.accepted)} of {verdict.wrong_versions}"
     said = "holds" if verdict.holds else "FAILS"
     return f"{verdict.claim:7}{verdict.worst:<9.1e}{verdict.tolerance:<11.0e}{rejected:10}{proved:7}{said:9}{verdict.equation}"
 
@@ -161,20 +166,19 @@ def _summary(verdicts: list[Verdict], module: str | None, worlds: list[str]) -> 
     lines = [at_fault(verdicts)] if at_fault(verdicts) else []
     if module:
         yours = sorted({name for verdict in verdicts for name in verdict.yours})
-        lines.append(f"From {module}: {', '.join(yours) or 'nothing'}. Every other formula is the package's own.")
+        lines.append(f"Judged from {module}: {', '.join(yours) or 'nothing'}. Every other formula is the package's own.")
     held = sum(verdict.holds for verdict in verdicts)
     lines.append(
         f"{held} of {len(verdicts)} claims hold: float64, every t of T = 1000, in {len(worlds)} worlds: {', '.join(worlds)}.\n"
-        "worst: |difference| / scale of the score. rejected: wrong versions that miss by 1,000 tolerances or more, everywhere."
+        "worst: largest |difference| / largest score of that t (P1: / largest x_t; M1: / its log density).\n"
+        "rejected: wrong versions that miss by 1,000 tolerances or more, in every world. sympy: the equation itself is proved\n"
+        "(-: it is no algebra). These two are about the equation; worst is about the code."
     )
     return "\n".join(lines)
 
 
 def _as_json(verdicts: list[Verdict]) -> str:
-    rows = [
-        {**verdict._asdict(), "worst": _finite(verdict.worst), "holds": verdict.holds, "sympy": is_proved(verdict.claim)}
-        for verdict in verdicts
-    ]
+    rows = [{**verdict._asdict(), "worst": _finite(verdict.worst), "holds": verdict.holds} for verdict in verdicts]
     return json.dumps({"holds": all(verdict.holds for verdict in verdicts), "claims": rows}, indent=2)
 
 

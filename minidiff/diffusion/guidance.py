@@ -10,7 +10,7 @@ from minidiff.symbols import Denoiser, InputError, LogProb, Points, Steps
 
 
 def classifier_guided(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: float) -> Denoiser:
-    """eps_bar = eps(x_t, t) - sqrt(1 - abar_t) w grad log p(y|x_t)   [M4; Dhariwal & Nichol 2021, eq. 14]
+    """eps_bar = eps(x_t, t) - sqrt(1 - abar_t) w grad log p(y|x_t)   [M4; Dhariwal & Nichol 2021, eq. 14 times w]
 
     w is the scale of their sec. 4.3; with ddim_path this is their Alg. 2. w = 0 is the plain model, w = 1 Bayes' rule (M2);
     the guidance scale is s = w. Raises InputError unless w is finite.

@@ -1,6 +1,7 @@
 """The algebra of M2 to M7 and P1 in a second notation: sympy, with densities that are symbols. No number is inserted.
 
-p is any density p(x_t), q any density p(x_t|y), P the constant p(y); one coordinate of x_t stands for all.
+p is any density p(x_t), q any density p(x_t|y), P the constant p(y); one coordinate of x_t stands for all. The noises are
+what M3 says they are; M3 itself is proved for data of three spikes at any places.
 """
 
 from functools import cache
@@ -58,7 +59,7 @@ def identities() -> dict[str, Identity]:
         "M5": Identity(of_y, _score(told - plain), _score(plain - told)),
         "M6": Identity(sp.diff(sp.log(q * classifier**w), x), _score(free), _score(w * told + (1 - w) * plain)),
         "M7": Identity(plain + s * (told - plain), free.subs(w, s - 1), free.subs(w, s)),
-        "M4=M6": Identity(guided.subs(w, 1 + w), free, guided - free),
+        "M4=M6": Identity(guided.subs(w, 1 + w), free, free.subs(w, 1 + w)),
         "P1": Identity(_ddpm_mean(guided), _ddpm_mean(plain) + beta / sp.sqrt(1 - beta) * w * of_y, _ddpm_mean(plain) + w * of_y),
     }
 

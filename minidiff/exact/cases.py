@@ -18,7 +18,7 @@ SCHEDULES = {"linear": linear, "cosine": cosine}
 
 
 def random_mixture(schedule: NoiseSchedule, dim: int, seed: int = 0) -> Mixture:
-    """Six components of three classes with random means, variances and unequal weights; classes overlap in every dim."""
+    """Six components of three classes with random means (closer in many dimensions), variances and unequal weights."""
     g = torch.Generator().manual_seed(seed)
     means = 1.5 * min(1.0, 2 / dim**0.5) * torch.randn(6, dim, generator=g, dtype=torch.float64)
     variances = 0.05 + 0.5 * torch.rand(6, dim, generator=g, dtype=torch.float64)
@@ -48,6 +48,11 @@ class Case:
     def schedule(self) -> NoiseSchedule:
         """The noise schedule of the world."""
         return self.world.schedule
+
+    @property
+    def images(self) -> Points:
+        """x_t; in 64 dimensions shaped as images, (batch, 1, 8, 8), so that formulas meet both."""
+        return self.x_t.reshape(-1, 1, 8, 8) if self.x_t.shape[1] == 64 else self.x_t
 
     def column(self, table: Table, shift: int = 0) -> Tensor:
         """A table of the schedule at the level of each row, or `shift` levels above it: (batch, 1)."""

@@ -1,8 +1,12 @@
-"""A user's own classifier_guided and classifier_free, judged in a process of its own: whatever they do, the rest goes on."""
+"""A user's own classifier_guided and classifier_free, judged in a process of its own: whatever they do, the rest goes on.
+
+It finds mistakes, not cheats: a file that wants to can make every claim hold.
+"""
 
 import contextlib
 import importlib.util
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.exact.cases import cases
 from minidiff.exact.claims import CLAIMS, Formulas
 from minidiff.exact.verify import Verdict, judge, not_run
@@ -30,11 +35,11 @@ def judge_module(path: str | Path, chosen: list[int], seconds: float = 20.0) -> 
             while todo and not trouble:
                 answer = child.ask("did not return")
                 first = todo.pop(0)
-                yield first, answer if isinstance(answer, Verdict) else not_run(CLAIMS[first], answer)
+                yield first, answer if isinstance(answer, Verdict) else not_run(CLAIMS[first], str(answer))
                 if child.is_over:
                     break
         if trouble:
-            yield from ((i, not_run(CLAIMS[i], trouble)) for i in todo)
+            yield from ((i, not_run(CLAIMS[i], str(trouble))) for i in todo)
             return
 
 
@@ -54,6 +59,8 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # its own children too, where there are process groups
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
 
@@ -63,8 +70,10 @@ class _Child:
 
     def _take(self, seconds: float, late: str) -> Verdict | str:
         try:
-            if self.inbox.poll(seconds):
-                return self.inbox.recv()
+            while self.inbox.poll(seconds):
+                sender, answer = self.inbox.recv()
+                if sender == self.process.pid:  # not a fork of it
+                    return answer
             self.is_over = True
             return f"{self.name}: {late} within {seconds:g} seconds."
         except EOFError:
@@ -74,23 +83,25 @@ class _Child:
 
 
 def _serve(path: str, todo: list[int], outbox: Connection) -> None:
+    with contextlib.suppress(AttributeError, OSError):
+        os.setsid()  # a process group of its own, which can be ended as a whole
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    os.dup2(2, 1)  # what the file prints does not mix with the table
     torch.set_num_threads(1)
-    with contextlib.redirect_stdout(sys.stderr):  # what the file prints does not mix with the table
-        outbox.send("")
-        worlds = list(cases())
+    worlds = list(cases())
+    outbox.send((os.getpid(), ""))
+    try:
+        formulas, theirs = load_formulas(path)
+    except InputError as error:
+        outbox.send((os.getpid(), str(error)))
+        return
+    outbox.send((os.getpid(), ""))
+    for i in todo:
         try:
-            formulas, theirs = load_formulas(path)
+            verdict = judge(CLAIMS[i], worlds, formulas)
         except InputError as error:
-            outbox.send(str(error))
-            return
-        outbox.send("")
-        for i in todo:
-            try:
-                verdict = judge(CLAIMS[i], worlds, formulas)
-                outbox.send(verdict._replace(yours=tuple(name for name in CLAIMS[i].uses if name in theirs)))
-            except InputError as error:
-                outbox.send(str(error))
+            verdict = not_run(CLAIMS[i], str(error))
+        outbox.send((os.getpid(), verdict._replace(yours=tuple(name for name in CLAIMS[i].uses if name in theirs))))
 
 
 def load_formulas(path: str | Path) -> tuple[Formulas, set[str]]:
@@ -98,16 +109,19 @@ def load_formulas(path: str | Path) -> tuple[Formulas, set[str]]:
     path = Path(path).resolve()
     if not path.is_file():
         raise InputError(f"{path.name}: no such file.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location("minidiff_user_module", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path.name}: not a Python file.")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
     sys.path.insert(0, str(path.parent))  # so that it may import its neighbours
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise InputError(f"{path.name} does not import: {_said(error)}") from None
-    found = {name: getattr(module, name) for name in Formulas._fields if hasattr(module, name)}
+    torch.set_grad_enabled(True)  # whatever it set for itself
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device("cpu")
+    found = {name: vars(module)[name] for name in Formulas._fields if name in vars(module)}
     if not found:
         raise InputError(f"{path.name} has neither {' nor '.join(Formulas._fields)}.")
     for name, function in found.items():
@@ -120,33 +134,56 @@ def _watched(name: str, function: Callable) -> Callable:
     """The same function; everything unusable that it does is an InputError with a sentence."""
 
     def make(*arguments: object) -> Denoiser:
-        eps_bar = _call(name, function, *arguments)
+        copies = [_copy(value) if isinstance(value, NoiseSchedule) else value for value in arguments]
+        eps_bar = _call(name, function, *copies)
         if not callable(eps_bar):
             raise InputError(f"{name} must return a function of x_t and t, and returned a {type(eps_bar).__name__}.")
 
         def watched(x_t: Points, t: Steps) -> Points:
-            came = _call(f"{name}'s denoiser", eps_bar, x_t.clone(), t.clone())
-            if not isinstance(came, torch.Tensor):
-                raise InputError(f"{name}'s denoiser must return a tensor, and returned a {type(came).__name__}.")
-            if came.shape != x_t.shape:
-                raise InputError(f"{name}: the shape must be that of x_t, {tuple(x_t.shape)}, and is {tuple(came.shape)}.")
-            if came.dtype != x_t.dtype:
-                raise InputError(f"{name}: the dtype must be that of x_t, {x_t.dtype}, and is {came.dtype}.")
-            if not bool(came.isfinite().all()):
-                raise InputError(f"{name} returns NaN or infinity.")
-            return came.detach()
+            given = x_t.clone()
+            with torch.no_grad():  # as the samplers do
+                came = _call(f"Without autograd, as in the samplers, {name}'s denoiser", eps_bar, given, t.clone())
+            if not torch.equal(given, x_t):
+                raise InputError(f"{name} writes to x_t, which belongs to the caller: work on a copy.")
+            for mine, theirs in zip(arguments, copies, strict=True):
+                if isinstance(mine, NoiseSchedule) and not torch.equal(mine.abar, theirs.abar):
+                    raise InputError(f"{name} writes to schedule.abar, which belongs to the caller: work on a copy.")
+            return _usable(name, came, x_t)
 
         return watched
 
     return make
 
 
+def _usable(name: str, came: object, x_t: Points) -> Points:
+    if type(came) is not torch.Tensor:  # no subclass: it could do anything
+        raise InputError(f"{name}'s denoiser must return a tensor, and returned a {type(came).__name__}.")
+    if came.layout is not torch.strided or came.device != x_t.device:
+        raise InputError(f"{name}'s denoiser must return a dense tensor on {x_t.device}, got {came.layout} on {came.device}.")
+    if came.shape != x_t.shape:
+        raise InputError(f"{name}: the shape must be that of x_t, {tuple(x_t.shape)}, and is {tuple(came.shape)}.")
+    if came.dtype != x_t.dtype:
+        raise InputError(f"{name}: the dtype must be that of x_t, {x_t.dtype}, and is {came.dtype}.")
+    if not bool(came.isfinite().all()):
+        raise InputError(f"{name} returns NaN or infinity.")
+    return came.detach()
+
+
+def _copy(schedule: NoiseSchedule) -> NoiseSchedule:
+    return NoiseSchedule(schedule.beta.clone(), schedule.max_signal)
+
+
 def _call(name: str, function: Callable, *arguments: object) -> object:
     try:
         return function(*arguments)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # SystemExit and KeyboardInterrupt too: they are the file's own
         raise InputError(f"{name} raised {_said(error)}") from None
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip(": ") + "."
+    """The exception in one line of at most 200 characters, whatever it is."""
+    try:
+        text = str(error).partition("\n")[0]
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}"[:200].strip(": ") + "."

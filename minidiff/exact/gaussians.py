@@ -1,5 +1,6 @@
 """Two Gaussians on a line: the smallest world in which guided samples have a variance in closed form, for three laws."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,15 +35,13 @@ class GaussianPair:
         """told^2g plain^(2 - 2g) (1 - (plain / told)^(2g - 1)) / ((told - plain) (2g - 1)); told itself where told = plain
 
         It is the integral over sigma^2 from 0 to infinity of (told / (told + sigma^2))^2g (plain / (plain + sigma^2))^(2 - 2g),
-        the noise of each moment times what later steps leave of it. Raises InputError for g <= 1/2.
+        the noise of each moment times what later steps leave of it. At g = 1/2 its limit is meant.
         """
-        if g <= 0.5:
-            raise InputError(f"The variance of DDPM-CFG is given for g > 1/2, got {g}.")
         if self.told == self.plain:
             return self.told
-        power = 2 * g - 1
-        change = (1 - (self.plain / self.told) ** power) / ((self.told - self.plain) * power)
-        return self.told ** (2 * g) * self.plain ** (2 - 2 * g) * change
+        power, log_ratio = 2 * g - 1, math.log(self.plain / self.told)
+        change = math.expm1(power * log_ratio) / power if power else log_ratio
+        return self.told ** (2 * g) * self.plain ** (2 - 2 * g) * change / (self.plain - self.told)
 
     def powered_variance(self, g: float) -> float:
         """1 / (g / told + (1 - g) / plain): the law p(x|y)^g p(x)^(1 - g), which guidance seems to promise. Needs it positive."""

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from minidiff.exact.algebra import is_proved
 from minidiff.exact.cases import Case
 from minidiff.exact.claims import Claim, Formulas
+from minidiff.symbols import InputError
 
 REJECT = 1000  # tolerances that a wrong version must miss by, at least, in every world
 
@@ -14,8 +16,8 @@ REJECT = 1000  # tolerances that a wrong version must miss by, at least, in ever
 class Verdict(NamedTuple):
     """What came out for one claim: the worst |difference| / scale and in which world, the wrong versions that were accepted.
 
-    `looks_like` is the wrong version that the formula equals, `yours` which formulas came from a user's file, `trouble` why
-    the claim could not be judged.
+    `looks_like` is the wrong version that the formula equals, `sympy` whether its algebra is proved (None: it has none),
+    `yours` which formulas came from a user's file, `trouble` why the claim could not be judged.
     """
 
     claim: str
@@ -25,9 +27,10 @@ class Verdict(NamedTuple):
     where: str = ""
     tolerance: float = 0.0
     reason: str = ""
-    wrong: int = 0
+    wrong_versions: int = 0
     accepted: tuple[str, ...] = ()
     looks_like: str = ""
+    sympy: bool | None = None
     yours: tuple[str, ...] = ()
     trouble: str = ""
 
@@ -40,7 +43,7 @@ class Verdict(NamedTuple):
 def judge(claim: Claim, cases: Iterable[Case], formulas: Formulas | None = None) -> Verdict:
     """Execute one claim in every world. The formulas are the package's unless others are given."""
     formulas = formulas or Formulas()
-    worst, where, accepted, twins = 0.0, "", set(), set(claim.wrong)
+    worst, where, accepted, twins = -1.0, "", set(), set(claim.wrong)
     for case in cases:
         expected, got, scale = claim.expected(case), claim.got(case, formulas), claim.scale(case)
         miss = _miss(expected, got, scale)
@@ -52,9 +55,11 @@ def judge(claim: Claim, cases: Iterable[Case], formulas: Formulas | None = None)
                 accepted.add(text)
             if not _miss(came, got, scale) <= 10 * claim.tolerance:
                 twins.discard(text)
+    if not where:
+        raise InputError("No world was given to judge in.")
     looks_like = "" if worst <= claim.tolerance else "; ".join(sorted(twins))
     facts = (claim.name, claim.equation, claim.source, worst, where, claim.tolerance, claim.reason, len(claim.wrong))
-    return Verdict(*facts, tuple(sorted(accepted)), looks_like)
+    return Verdict(*facts, tuple(sorted(accepted)), looks_like, is_proved(claim.algebra))
 
 
 def _miss(expected: Tensor, got: Tensor, scale: Tensor) -> float:
@@ -62,22 +67,28 @@ def _miss(expected: Tensor, got: Tensor, scale: Tensor) -> float:
 
 
 def at_fault(verdicts: Iterable[Verdict]) -> str:
-    """What a reader should know about every claim that does not hold, one line each; "" if all hold."""
-    return "\n".join(_fault(verdict) for verdict in verdicts if not verdict.holds)
+    """What a reader should know about every claim that does not hold; "" if all hold. Claims with one trouble share a line."""
+    lines, troubles = [], {}
+    for verdict in verdicts:
+        if verdict.trouble:
+            troubles.setdefault(verdict.trouble, []).append(verdict.claim)
+        elif not verdict.holds:
+            lines.append(_fault(verdict))
+    return "\n".join([*lines, *(f"Not judged: {', '.join(names)}. {trouble}" for trouble, names in troubles.items())])
 
 
 def _fault(verdict: Verdict) -> str:
-    if verdict.trouble:
-        return f"{verdict.claim} was not judged. {verdict.trouble}"
     said = []
     if not verdict.worst <= verdict.tolerance:
-        said.append(f"the two sides differ by {verdict.worst:.2g} of the scale ({verdict.where})")
+        said.append(f"the two sides differ by {verdict.worst:.2g} times the scale ({verdict.where})")
     if verdict.looks_like:
         said.append(f"this is the wrong version '{verdict.looks_like}'")
+    elif verdict.tolerance < verdict.worst < 1e-5:
+        said.append("that is about what float32 rounding makes: keep the dtype of x_t")
     said += [f"the wrong version '{text}' was not rejected" for text in verdict.accepted]
     return f"{verdict.claim} fails: " + "; ".join(said) + "."
 
 
 def not_run(claim: Claim, trouble: str) -> Verdict:
     """The verdict of a claim that could not be judged."""
-    return Verdict(claim.name, claim.equation, claim.source, trouble=trouble)
+    return Verdict(claim.name, claim.equation, claim.source, sympy=is_proved(claim.algebra), trouble=trouble)

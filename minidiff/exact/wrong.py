@@ -8,7 +8,7 @@ from torch import Tensor
 from minidiff.exact.cases import Case
 from minidiff.symbols import Labels, Points
 
-WEIGHTS = (-1.0, 0.0, 1.0, 3.0, 7.5)
+WEIGHTS = (-1.0, 0.0, 0.37, 1.0, 3.0, 25.0)
 Wrong = dict[str, Callable[[Case], Tensor]]
 
 
@@ -118,7 +118,6 @@ CLASSIFIER_FREE = _scores(
         "the two networks swapped": lambda c, w: (1 + w) * c.plain - w * c.told,
         "the direction turned: eps(y) - w (eps(y) - eps)": lambda c, w: c.told - w * (c.told - c.plain),
         "eps not weighted: (1 + w) eps(y) - eps": lambda c, w: (1 + w) * c.told - c.plain,
-        "starts from eps: eps + w (eps(y) - eps) + eps(y)": lambda c, w: c.plain + w * (c.told - c.plain) + c.told,
         "without eps: (1 + w) eps(y)": lambda c, w: (1 + w) * c.told,
     }
 )
@@ -127,8 +126,8 @@ SCALE = _scores(
         "w = s": lambda c, s: (1 + s) * c.told - s * c.plain,
         "w = s + 1": lambda c, s: (2 + s) * c.told - (1 + s) * c.plain,
         "w = 1 - s": lambda c, s: (2 - s) * c.told - (1 - s) * c.plain,
-        "s = 0 gives the conditional noise, as in some libraries": lambda c, s: (
-            c.told if s == 0 else c.plain + s * (c.told - c.plain)
+        "eps(y) for every s up to 1, as libraries that skip guidance there": lambda c, s: (
+            c.told if s <= 1 else c.plain + s * (c.told - c.plain)
         ),
     }
 )
@@ -143,9 +142,11 @@ AFTER_THE_STEP = _means(
     {
         "P1 as printed: w grad, at the image after the step": lambda c, w: w * c.of_y_after,
         "a factor that does not know t: w grad": lambda c, w: w * c.of_y,
-        "beta_t for beta_t / sqrt(1 - beta_t): Alg. 1's mean": lambda c, w: c.column(c.schedule.beta) * w * c.of_y,
+        "beta_t for beta_t / sqrt(1 - beta_t): Alg. 1's mean with Sigma = beta_t, equal to first order only": lambda c, w: (
+            c.column(c.schedule.beta) * w * c.of_y
+        ),
         "beta-tilde_t, the small variance": lambda c, w: c.column(c.schedule.small_variance) * w * c.of_y,
         "the gradient at the image after the step": lambda c, w: _shift(c) * w * c.of_y_after,
-        "the sign: -": lambda c, w: -_shift(c) * w * c.of_y,
+        "the sign: the mean moves against the gradient": lambda c, w: -_shift(c) * w * c.of_y,
     }
 )

@@ -48,7 +48,7 @@ def ddim_step(answer: Callable[[Points, Points, float, float], Points]) -> str:
         "The noise has the wrong sign: + sqrt(1 - abar_s) eps.": signal * first.x_0 - noise * eps,
         "sqrt(abar_s) is missing in front of the guess of x_0.": first.x_0 + noise * eps,
     }
-    return _verdict(lambda: answer(x_t.clone(), eps.clone(), abar_t, abar_s), first.x_t, mistakes)
+    return _verdict(lambda: answer(x_t.clone(), eps.clone(), _number(abar_t), _number(abar_s)), first.x_t, mistakes)
 
 
 def weighted_loss(answer: Callable[[int], float]) -> str:
@@ -80,7 +80,7 @@ def noised(answer: Callable[[Points, Points, float], Points]) -> str:
         "The noise has the wrong sign: + sqrt(1 - abar_t) eps.": (signal, -noise),
     }
     mistakes = {text: a * x_0 + b * eps for text, (a, b) in factors.items()}
-    return _verdict(lambda: answer(x_0.clone(), eps.clone(), abar), signal * x_0 + noise * eps, mistakes)
+    return _verdict(lambda: answer(x_0.clone(), eps.clone(), _number(abar)), signal * x_0 + noise * eps, mistakes)
 
 
 def jump(answer: Callable[[Points, Points, float, float], Points]) -> str:
@@ -97,18 +97,21 @@ def jump(answer: Callable[[Points, Points, float, float], Points]) -> str:
         "Both roots are missing: abar_t / abar_s and 1 - abar_t / abar_s are powers.": (left, 1 - left),
     }
     mistakes = {text: a * x_s + b * eps for text, (a, b) in factors.items()}
-    return _verdict(lambda: answer(x_s.clone(), eps.clone(), abar_s, abar_t), signal * x_s + noise * eps, mistakes)
+    return _verdict(
+        lambda: answer(x_s.clone(), eps.clone(), _number(abar_s), _number(abar_t)), signal * x_s + noise * eps, mistakes
+    )
 
 
 def scaled_betas(answer: Callable[[int], Table]) -> str:
     """answer(T) -> beta_1..beta_T, evenly spaced, 1e-4 to 0.02 at T = 1000, with about the same sum for every T."""
     for T in (1000, 400, 250):
         right = linear(T).beta[1:]
-        plain = right * T / 1000
+        plain, first = right * T / 1000, linear(1000).beta[1 : T + 1]
         mistakes = {
             "The betas are not scaled: fewer of them have a smaller sum, and x_T keeps signal. Multiply by 1000 / T.": plain,
             "The factor is the wrong way up: with fewer steps each must add more noise, 1000 / T.": plain * T / 1000,
             "A root too many: the betas are variances and add up, so the factor is 1000 / T.": plain * (1000 / T) ** 0.5,
+            "These are the first T of the 1,000 betas: take T new ones over the whole range, times 1000 / T.": first,
             "Only the last beta is scaled: multiply all of them by 1000 / T.": torch.linspace(
                 1e-4, 20 / T, T, dtype=torch.float64
             ),
@@ -132,7 +135,7 @@ def score_of_noise(answer: Callable[[Points, float], Points]) -> str:
         "You divide by the factor of x_0, sqrt(abar_t): the noise's is sqrt(1 - abar_t).": -1 / math.sqrt(abar),
     }
     mistakes = {text: factor * eps for text, factor in factors.items()}
-    return _verdict(lambda: answer(eps.clone(), abar), -eps / root, mistakes)
+    return _verdict(lambda: answer(eps.clone(), _number(abar)), -eps / root, mistakes)
 
 
 def tweedie(answer: Callable[[Points, Points, float], Points]) -> str:
@@ -141,6 +144,7 @@ def tweedie(answer: Callable[[Points, Points, float], Points]) -> str:
     signal, variance = math.sqrt(abar), 1 - abar
     mistakes = {
         "The sign is wrong: the score points to where the clean image is, so add it.": (x_t - variance * score) / signal,
+        "That is the formula for a noise: a score has + (1 - abar_t) in front.": (x_t - math.sqrt(variance) * score) / signal,
         "The score has the variance 1 - abar_t in front, not its root.": (x_t + math.sqrt(variance) * score) / signal,
         "The variance is missing: (1 - abar_t) times the score.": (x_t + score) / signal,
         "Divide by sqrt(abar_t): x_t holds that much of x_0.": x_t + variance * score,
@@ -148,7 +152,7 @@ def tweedie(answer: Callable[[Points, Points, float], Points]) -> str:
         "Two things are missing: the variance 1 - abar_t in front of the score, and the factor of x_0.": x_t + score,
         "Only the score is scaled: divide the whole sum by sqrt(abar_t).": x_t + variance * score / signal,
     }
-    return _verdict(lambda: answer(x_t.clone(), score.clone(), abar), (x_t + variance * score) / signal, mistakes)
+    return _verdict(lambda: answer(x_t.clone(), score.clone(), _number(abar)), (x_t + variance * score) / signal, mistakes)
 
 
 def two_points(answer: Callable[[Points, float], Points]) -> str:
@@ -164,9 +168,11 @@ def two_points(answer: Callable[[Points, float], Points]) -> str:
             2 * signal * x_t / variance
         ),
         "That is the guess for a Gaussian of variance 1, a straight line.": signal * x_t,
+        "Half of it: the two exponents differ by 2a, and tanh a is what comes out.": torch.tanh(signal * x_t / variance / 2),
+        "The points are -1 and +1: sqrt(abar_t) stands inside tanh only.": signal * torch.tanh(signal * x_t / variance),
         "That is the probability of +1; the average counts -1 too: 2 p - 1.": torch.sigmoid(2 * signal * x_t / variance),
     }
-    return _verdict(lambda: answer(x_t.clone(), abar), torch.tanh(signal * x_t / variance), mistakes)
+    return _verdict(lambda: answer(x_t.clone(), _number(abar)), torch.tanh(signal * x_t / variance), mistakes)
 
 
 def guided_noise(answer: Callable[[Points, Points, float, float], Points]) -> str:
@@ -181,10 +187,11 @@ def guided_noise(answer: Callable[[Points, Points, float, float], Points]) -> st
         "sqrt(abar_t) belongs to x_0; the noise has sqrt(1 - abar_t).": math.sqrt(abar) * w,
         "w is missing.": root,
         "In M4 the weight is w, not 1 + w: the start is the model that was told nothing.": root * (1 + w),
+        "Sign and root: subtract, and turn the score into a noise with sqrt(1 - abar_t).": -w,
         "Nothing is guided yet: subtract sqrt(1 - abar_t) w times the gradient.": 0,
     }
     mistakes = {text: eps - factor * slope for text, factor in factors.items()}
-    return _verdict(lambda: answer(eps.clone(), slope.clone(), abar, w), eps - root * w * slope, mistakes)
+    return _verdict(lambda: answer(eps.clone(), slope.clone(), _number(abar), w), eps - root * w * slope, mistakes)
 
 
 def posterior(answer: Callable[[Points, Points, float], Points]) -> str:
@@ -198,12 +205,18 @@ def posterior(answer: Callable[[Points, Points, float], Points]) -> str:
             odds + math.log(prior)
         ),
         "That is p(y = 0 | x_t).": torch.sigmoid(-odds - logit),
+        "The two densities are the wrong way round: class 1 belongs on top.": torch.sigmoid(-odds + logit),
+        "The prior belongs inside Bayes' rule, not in front of a result without it.": prior * torch.sigmoid(odds),
         "The two priors are the wrong way round.": torch.sigmoid(odds - logit),
         "That is p(x_t | y) p(y): divide by p(x_t), the sum over both classes.": log_1.exp() * prior,
         "That is p(x_t | y): multiply by p(y), and divide by p(x_t).": log_1.exp(),
         "That is log p(y = 1 | x_t): take the exponential.": torch.sigmoid(odds + logit).log(),
     }
-    return _verdict(lambda: answer(log_0.clone(), log_1.clone(), prior), torch.sigmoid(odds + logit), mistakes)
+    return _verdict(lambda: answer(log_0.clone(), log_1.clone(), _number(prior)), torch.sigmoid(odds + logit), mistakes)
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)  # torch.sqrt, math.sqrt and ** 0.5 all take it
 
 
 def _normal(count: int) -> Float[Tensor, "count 4 3"]:
@@ -213,7 +226,10 @@ def _normal(count: int) -> Float[Tensor, "count 4 3"]:
 def _verdict(ask: Callable, right: object, mistakes: dict[str, object]) -> str:
     """ "correct", the sentence of the mistake whose result came, or what came instead."""
     try:
-        came = torch.as_tensor(ask(), dtype=torch.float64)
+        came = ask()
+        if came is None:
+            return "Your function returned nothing: does it end in return?"
+        came = torch.as_tensor(came, dtype=torch.float64)
     except Exception as error:  # whatever an answer raises, the learner is told and the notebook goes on
         return f"Your function raised {type(error).__name__}: {error}"
     right = torch.as_tensor(right, dtype=torch.float64)
@@ -222,5 +238,7 @@ def _verdict(ask: Callable, right: object, mistakes: dict[str, object]) -> str:
     for text, wrong in {CORRECT: right, **mistakes}.items():
         if torch.allclose(came, torch.as_tensor(wrong, dtype=torch.float64), rtol=1e-6, atol=1e-9):
             return text
+    if bool(came.isnan().any()):
+        return "The result holds NaN: a root or logarithm of a negative number, or 0 / 0."
     worst = float((came - right).abs().max())
-    return f"Not yet: the largest difference is {worst:.3g}. Compare your line with the formula, term by term."
+    return f"Not yet: the largest difference is {worst:.3g}. Compare your line with the hint, term by term."

@@ -21,7 +21,7 @@ def compare(what: str, expected: Tensor | float, got: Tensor | float, tolerance:
     difference = float((expected - got).abs().max())
     if not difference <= tolerance:  # NaN fails
         raise AssertionError(f"{what}: the largest difference is {difference:.3g}, the tolerance {tolerance:g}.")
-    print(f"{what}: expected {_short(expected)}, got {_short(got)}, difference at most {tolerance:.2g}: ok")
+    print(f"{what}: expected {_short(expected)}, got {_short(got)}, the same within {tolerance:.2g}: ok")
 
 
 def _short(value: Tensor) -> str:

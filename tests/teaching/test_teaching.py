@@ -59,6 +59,7 @@ def betas(T):
         (checks.scaled_betas, lambda T: betas(T) * 1000 / T),
         (checks.scaled_betas, lambda T: [(0.1 + 19.9 * i / (T - 1)) / T for i in range(T)]),
         (checks.score_of_noise, lambda e, a: -e / math.sqrt(1 - a)),
+        (checks.score_of_noise, lambda e, a: -e / torch.sqrt(1 - a)),
         (checks.score_of_noise, lambda e, a: torch.stack([-row * (1 - a) ** -0.5 for row in e])),
         (checks.tweedie, lambda x, s, a: (x + (1 - a) * s) / math.sqrt(a)),
         (checks.tweedie, lambda x, s, a: a**-0.5 * x + (a**-0.5 - a**0.5) * s),
@@ -150,6 +151,15 @@ def test_correct_answers_in_two_styles(check, answer):
         (checks.posterior, lambda a, b, p: b.exp() * p, "the sum over both classes"),
         (checks.posterior, lambda a, b, p: b.exp(), "multiply by p"),
         (checks.posterior, lambda a, b, p: bayes(a, b, p).log(), "take the exponential"),
+        (checks.posterior, lambda a, b, p: bayes(b, a, p), "class 1 belongs on top"),
+        (checks.posterior, lambda a, b, p: p * (b - a).sigmoid(), "inside Bayes' rule"),
+        (checks.guided_noise, lambda e, g, a, w: e + w * g, "Sign and root"),
+        (checks.two_points, lambda x, a: (a**0.5 * x / (1 - a) / 2).tanh(), "Half of it"),
+        (checks.two_points, lambda x, a: a**0.5 * (a**0.5 * x / (1 - a)).tanh(), "inside tanh only"),
+        (checks.tweedie, lambda x, s, a: (x - (1 - a) ** 0.5 * s) / a**0.5, "the formula for a noise"),
+        (checks.scaled_betas, lambda T: betas(1000)[:T] if T < 1000 else betas(T) * 1.0, "the first T"),
+        (checks.jump, lambda x, e, a, b: x * (1 - a / b) ** 0.5, "The result holds NaN"),
+        (checks.score_of_noise, lambda e, a: None, "returned nothing"),
     ],
 )
 def test_mistakes_are_named(check, answer, sentence):
@@ -159,7 +169,7 @@ def test_mistakes_are_named(check, answer, sentence):
 
 def test_compare_passes_within_and_raises_beyond(capsys):
     compare("two", 2.0, 2.0 + 1e-9, tolerance=1e-8)
-    assert capsys.readouterr().out == "two: expected 2, got 2, difference at most 1e-08: ok\n"
+    assert capsys.readouterr().out == "two: expected 2, got 2, the same within 1e-08: ok\n"
     for wrong in (2.1, math.nan):
         with pytest.raises(AssertionError, match="two: the largest difference is"):
             compare("two", 2.0, wrong, tolerance=1e-8)
