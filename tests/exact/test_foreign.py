@@ -9,7 +9,7 @@ from minidiff.__main__ import main
 from minidiff.diffusion.schedule import linear
 from minidiff.exact.cases import draw_case, random_mixture
 from minidiff.exact.claims import CLAIMS
-from minidiff.exact.foreign import load_formulas
+from minidiff.exact.foreign import judge_module, load_formulas
 from minidiff.exact.verify import judge
 from minidiff.symbols import InputError
 
@@ -42,11 +42,19 @@ def verify(tmp_path, capsys, source, *options):
     return status, capsys.readouterr().out
 
 
-def test_a_right_module_passes(tmp_path, capsys):
-    status, said = verify(tmp_path, capsys, RIGHT, "--claim", "m4=m6")
-    assert status == 0
-    assert "1 of 1 claims hold" in said
-    assert f"Judged from {tmp_path / 'my_guidance.py'}: classifier_free, classifier_guided." in said
+def test_a_right_module_passes_whatever_else_it_does(tmp_path, capfd):
+    """It holds a dataclass, forks while importing, and prints: none of this reaches the JSON."""
+    head = (
+        "from __future__ import annotations\nimport os\nfrom dataclasses import dataclass\n\n@dataclass\nclass A:\n    x: int\n"
+    )
+    file = tmp_path / "loud.py"
+    file.write_text(head + "if hasattr(os, 'fork'):\n    os.fork()\nprint('hello')\nos.write(1, b'hello')\n" + dedent(RIGHT))
+    assert main(["verify", "--module", str(file), "--claim", "m4=m6", "--json"]) == 0
+    told = capfd.readouterr()
+    (claim,) = json.loads(told.out)["claims"]
+    assert claim["holds"]
+    assert claim["yours"] == ["classifier_guided", "classifier_free"]
+    assert "hello" in told.err
 
 
 def test_the_mistake_of_a_wrong_module_is_named(tmp_path, capsys):
@@ -99,7 +107,6 @@ def test_what_cannot_be_judged_is_said_in_a_sentence(tmp_path, source, sentence)
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("x = 1", "my_guidance.py has neither classifier_guided nor classifier_free."),
         ("import os\n" + FREE + "os._exit(7)", "my_guidance.py: the process ended with status 7."),
         ("import os\nos._exit(7)", "my_guidance.py: the process ended with status 7."),
     ],
@@ -111,31 +118,23 @@ def test_the_command_says_it_and_exits_with_2(tmp_path, capsys, source, sentence
     assert "NOT RUN" in said
 
 
-def test_what_never_returns_is_stopped_and_the_other_claims_run(tmp_path, capsys):
+def test_what_never_returns_is_stopped_and_the_other_claims_run(tmp_path):
     endless = FREE + "eps_cond(x_t, t)\n\ndef classifier_guided(eps, log_prob, schedule, w):\n    while True:\n        pass"
-    status, said = verify(tmp_path, capsys, endless, "--time-limit", "3", "--json")
-    rows = json.loads(said)["claims"]
-    assert status == 2
-    late = {row["claim"]: row["trouble"] for row in rows if row["trouble"]}
-    assert set(late) == {"M4", "M4=M6", "P1"}
-    assert set(late.values()) == {"my_guidance.py: did not return within 3 seconds."}
-    assert {row["claim"] for row in rows if row["holds"]} == {"M1", "M2", "M3", "M5"}
-    assert {row["claim"] for row in rows if row["worst"] and not row["holds"]} == {"M6", "M7"}  # judged, and broken
+    file = tmp_path / "my_guidance.py"
+    file.write_text(endless)
+    names = [claim.name for claim in CLAIMS]
+    chosen = [names.index("M4"), names.index("M7")]
+    (first, m4), (second, m7) = judge_module(file, chosen, seconds=4)
+    assert [first, second] == chosen
+    assert m4.trouble == "my_guidance.py: did not return within 4 seconds."
+    assert not m7.trouble
+    assert m7.worst > 0.1  # judged, and broken
 
 
 def test_a_file_that_never_finishes_importing(tmp_path, capsys):
     status, said = verify(tmp_path, capsys, "while True:\n    pass", "--time-limit", "1", "--claim", "P1")
     assert status == 2
     assert "my_guidance.py: does not finish importing within 1 seconds." in said
-
-
-def test_what_the_file_prints_does_not_spoil_json(tmp_path, capfd):
-    file = tmp_path / "loud.py"
-    file.write_text(dedent(RIGHT) + "\nprint('hello')\n")
-    assert main(["verify", "--module", str(file), "--claim", "M6", "--json"]) == 0
-    told = capfd.readouterr()
-    assert json.loads(told.out)["holds"]
-    assert "hello" in told.err
 
 
 @pytest.mark.parametrize(
@@ -175,15 +174,6 @@ def test_a_formula_that_only_knows_flat_points_is_found_out(tmp_path):
     assert judge(m4, [draw_case("flat", random_mixture(linear(), dim=2), each=1)], formulas).holds
     with pytest.raises(InputError, match="classifier_guided's denoiser raised RuntimeError"):
         judge(m4, [case], formulas)
-
-
-def test_a_dataclass_in_the_file_and_a_fork_while_importing(tmp_path, capsys):
-    source = (
-        "from __future__ import annotations\nimport os\nfrom dataclasses import dataclass\n\n@dataclass\nclass A:\n    x: int\n"
-    )
-    fork = "if hasattr(os, 'fork'):\n    os.fork()\n"
-    status, said = verify(tmp_path, capsys, source + fork + dedent(RIGHT), "--claim", "M6")
-    assert status == 0, said
 
 
 def test_one_claim_in_a_table(capsys):
