@@ -1,10 +1,12 @@
 """What the commands of __main__ do, one function each; every option is checked before the long work starts."""
 
 import argparse
+import contextlib
 import io
 import itertools
 import json
 import math
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,28 +22,48 @@ from minidiff.exact.foreign import judge_module
 from minidiff.exact.verify import Verdict, at_fault, judge
 from minidiff.measure.evaluate import as_csv, as_text, real_images, sweep
 from minidiff.symbols import Images, InputError, Labels
-from minidiff.training.checkpoints import Trained, check_writable, kind, load, same_data, save, write_atomically
-from minidiff.training.device import bfloat16_is_native, device
+from minidiff.training.checkpoints import Trained, check_writable, kind, load, only_run, same_data, save, write_atomically
+from minidiff.training.device import device, precision
+from minidiff.training.draws import processes
 from minidiff.training.generation import METHODS, generate
-from minidiff.training.loop import train
+from minidiff.training.loop import Saving, train
 from minidiff.training.recipes import RECIPES
 
 EVALUATION = ("unet", "ddpm", "classifier", "judge")
 
 
 def train_model(options: argparse.Namespace) -> None:
-    """Train one model by its recipe and save it."""
+    """Train one model by its recipe and save it; the checkpoint beside it is removed when the weights are there."""
     recipe = RECIPES[options.name]
     if options.steps is not None:
         recipe = replace(recipe, steps=_positive("--steps", options.steps))
     out = check_writable(options.out or f"{options.name}.safetensors")
-    digits = load_digits("train", options.data)
-    precision = "bfloat16" if bfloat16_is_native(device()) else "float32: no native bfloat16 here"
-    print(f"{recipe.name}: {recipe.steps} steps of {recipe.batch} images, {device().type}, {precision}", flush=True)
-    trained = train(recipe, digits, options.seed)
-    save(out, trained, torch.float32 if options.float32 else torch.float16)
+    every = _positive("--checkpoint-every", options.checkpoint_every)
+    saving = Saving(out.with_name(f"{out.name}.checkpoint"), every, options.resume)
+    digits, first = load_digits("train", options.data), processes().rank == 0
+    with only_run(out) if first else contextlib.nullcontext():
+        if first:
+            print(f"{recipe.name}: {recipe.steps} steps of {recipe.batch} images, {_how()}", flush=True)
+        try:
+            trained = train(recipe, digits, options.seed, saving=saving)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"go on with --resume, from {saving.path}." if saving.path.exists() else "") from None
+        except FloatingPointError as error:
+            kept = f" The last good state is in {saving.path}." if saving.path.exists() else ""
+            raise FloatingPointError(f"{error}{kept}") from None
+        if not first:
+            return
+        save(out, trained, torch.float32 if options.float32 else torch.float16)
+        saving.path.unlink(missing_ok=True)
     facts = trained.facts
     print(f"wrote {out}: {facts['images_seen']:,} images in {facts['minutes']} minutes, loss {facts['loss'][-1]:.4f} at the end")
+
+
+def _how() -> str:
+    where, world = device(), processes().world
+    rounded = precision(where)
+    hint = "" if rounded == "bfloat16" or os.environ.get("MINIDIFF_PRECISION") == "float32" else ": no native bfloat16 here"
+    return f"{where.type}, {rounded}{hint}" + (f", {world} processes" if world > 1 else "")
 
 
 def sample_digits(options: argparse.Namespace) -> None:

@@ -175,3 +175,17 @@ def test_ctrl_c_during_training_changes_no_file(tmp_path):
     assert "interrupted; no file was changed" in said
     assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors"]
     assert weights.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_after_a_checkpoint_says_how_to_go_on(tmp_path):
+    weights = tmp_path / "w.safetensors"
+    command = [sys.executable, "-m", "minidiff", "train", "ddpm", "--checkpoint-every", "1", "--out", str(weights)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "w.safetensors.checkpoint").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"interrupted; go on with --resume, from {weights}.checkpoint." in said
+    assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors.checkpoint"]

@@ -1,9 +1,12 @@
 """How a network is told y: a table with one row a class and one null row; dropping labels; binding the condition."""
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from minidiff.symbols import Condition, Denoiser, Images, InputError, Labels, Steps
+
+Chances = Float[Tensor, "batch"]
 
 
 class ClassCondition(nn.Module):
@@ -29,10 +32,9 @@ class ClassCondition(nn.Module):
         return self(torch.full((batch,), self.null, device=self.table.weight.device))
 
 
-def drop_labels(y: Labels, null: int, p: float, generator: torch.Generator) -> Labels:
-    """Each label on its own becomes the null label with probability p   [Ho & Salimans 2022, Alg. 1]"""
-    dropped = torch.rand(len(y), generator=generator) < p
-    return y.masked_fill(dropped.to(y.device), null)
+def drop_labels(y: Labels, null: int, p: float, u: Chances) -> Labels:
+    """Each label on its own becomes the null label where u < p, u uniform in [0, 1)   [Ho & Salimans 2022, Alg. 1]"""
+    return y.masked_fill((u < p).to(y.device), null)
 
 
 def bind(unet: nn.Module, c: Condition | None = None) -> Denoiser:

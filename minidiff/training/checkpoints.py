@@ -1,12 +1,15 @@
 """Weights on disk: safetensors with the schedule and the facts of the run. Written atomically, never unpickled."""
 
+import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
@@ -122,19 +125,42 @@ def check_writable(path: str | Path) -> Path:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}). Name another file with --out.") from error
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+@contextlib.contextmanager
+def only_run(path: Path) -> Iterator[None]:
+    """Raises InputError if another process that is still alive is inside only_run for the same file."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        with lock:
+            try:
+                yield
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        raise InputError(f"{path}: another run is writing to it. Wait for it, or name another file with --out.") from None
+
+
+def read_tensors(path: Path, key: str, missing: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """All tensors of a safetensors file and the JSON under `key` of its metadata.
+
+    Raises InputError if the file is broken, or is not there: then `missing` says what to do.
+    """
     if not path.is_file():
-        raise InputError(f"{path}: no such weights. Make them with: python -m minidiff train NAME --out {path.name}")
+        raise InputError(f"{path}: {missing}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get("minidiff")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dict
+            metadata = (file.metadata() or {}).get(key)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error}). It was truncated or is no weights file.") from error
     try:
-        facts = json.loads(metadata or "{}")
+        return tensors, json.loads(metadata or "{}")
     except ValueError:
-        facts = {}
+        return tensors, {}
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    missing = f"no such weights. Make them with: python -m minidiff train NAME --out {path.name}"
+    tensors, facts = read_tensors(path, "minidiff", missing)
     if facts.get("format") != FORMAT or not {"recipe", "classes", "data_sha256"} <= facts.keys():
         raise InputError(f"{path}: format {FORMAT} of minidiff's weights was expected, {facts.get('format')} came.")
     return tensors, facts

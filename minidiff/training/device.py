@@ -1,4 +1,4 @@
-"""Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto, and whether training may round to bfloat16 there."""
+"""Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto; how to train: MINIDIFF_PRECISION=float32|auto."""
 
 import os
 
@@ -24,6 +24,17 @@ def bfloat16_is_native(where: torch.device) -> bool:
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
+def precision(where: torch.device) -> str:
+    """ "bfloat16" or "float32", in which training computes: MINIDIFF_PRECISION, where "auto" (the default) takes bfloat16
+
+    only where it is native. Raises InputError for any other word.
+    """
+    wanted = os.environ.get("MINIDIFF_PRECISION", "auto")
+    if wanted not in ("float32", "auto"):
+        raise InputError(f"MINIDIFF_PRECISION must be float32 or auto, got {wanted!r}.")
+    return "bfloat16" if wanted == "auto" and bfloat16_is_native(where) else "float32"
+
+
 def autocast(where: torch.device) -> torch.autocast:
-    """A context for the forward pass of training: bfloat16 where it is native, float32 elsewhere. Weights stay float32."""
-    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=bfloat16_is_native(where))
+    """A context for the forward pass of training: bfloat16 or nothing, as precision() says. Weights stay float32."""
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=precision(where) == "bfloat16")

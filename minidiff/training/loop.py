@@ -1,19 +1,26 @@
-"""One training loop for every model: AdamW, warm-up and cosine, an average of the weights, a progress bar."""
+"""One training loop for every model: AdamW, warm-up and cosine, an average of the weights, one process or many."""
 
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.digits.mnist import Digits, to_pixels
+from minidiff.symbols import Images, Labels
 from minidiff.training.checkpoints import Trained
 from minidiff.training.device import autocast, device
+from minidiff.training.draws import Draws, processes, share_of
+from minidiff.training.losses import Loss
 from minidiff.training.recipes import Recipe
+from minidiff.training.runs import Run, begin, continue_run, save_run
 
 
 class TrainingState(NamedTuple):
@@ -24,59 +31,85 @@ class TrainingState(NamedTuple):
     average: nn.ModuleDict
 
 
-def training_steps(recipe: Recipe, digits: Digits, seed: int = 0) -> Iterator[TrainingState]:
-    """The training run, a step at a time; it does nothing until it is iterated.
+class Saving(NamedTuple):
+    """Where and how often (in steps) the whole state is written; whether to go on from there."""
+
+    path: Path
+    every: int
+    resume: bool = False
+
+
+def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | None = None) -> Iterator[TrainingState]:
+    """The training run, a step at a time, from its beginning or from where `run` stands; it does nothing until iterated.
 
     The average is theta_ema <- ema theta_ema + (1 - ema) theta. Same seed, machine and thread count: same weights.
-    Raises InputError as soon as the loss is not finite.
+    Raises FloatingPointError as soon as the loss is not finite.
     """
-    where, generator = device(), torch.Generator().manual_seed(seed)
-    schedule = recipe.schedule()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = recipe.build(digits.classes).to(where).train()
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, weight_decay=recipe.weight_decay)
-    rows = shuffled_rows(len(digits.labels), recipe.batch, generator)
-    for step in range(1, recipe.steps + 1):
-        chosen = next(rows)
+    run, among, where = run or begin(recipe, digits, seed), processes(), device()
+    draws, _ = Draws(run.generator, *among), share_of(recipe.batch, among)
+    module: nn.Module = WithLoss(run.net, recipe, recipe.schedule())
+    if among.world > 1:
+        module = DistributedDataParallel(module)  # averages the gradients of all processes while they are computed
+    for step in range(len(run.losses) + 1, recipe.steps + 1):
+        start, chosen = time.monotonic(), draws.mine(run.next_rows())
         x_0, y = to_pixels(digits.images[chosen]).to(where), digits.labels[chosen].to(where)
         rate = learning_rate(step, recipe)
-        for group in optimizer.param_groups:
+        for group in run.optimizer.param_groups:
             group["lr"] = rate
         with autocast(where):
-            loss = recipe.loss(net, x_0, y, schedule, generator)
-        optimizer.zero_grad()
+            loss = module(x_0, y, draws)
+        run.optimizer.zero_grad()
         loss.backward()
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"The loss became {loss.item()} at step {step}, learning rate {rate:.2g}: stopped.")
-        optimizer.step()
-        average.update_parameters(net)
-        yield TrainingState(step, loss.item(), average.module)
+        value = _mean(loss, among.world)
+        if not math.isfinite(value):
+            raise FloatingPointError(f"The loss became {value} at step {step}, learning rate {rate:.2g}: stopped.")
+        run.optimizer.step()
+        run.average.update_parameters(run.net)
+        run.losses.append(value)
+        run.seconds += time.monotonic() - start
+        yield TrainingState(step, value, run.average.module)
 
 
-def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True) -> Trained:
-    """Run the whole recipe. The result holds the averaged networks and facts to be saved with them."""
-    start, losses = time.monotonic(), []
-    bar = tqdm(total=recipe.steps * recipe.batch, desc=recipe.name, unit="img", disable=not progress, leave=False)
+def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, saving: Saving | None = None) -> Trained:
+    """Run the whole recipe. The result holds the averaged networks and facts to be saved with them.
+
+    With `saving` the state is written every so many steps, by the first process. Raises InputError if there is nothing to
+    resume, and FloatingPointError if the loss is not finite; the last checkpoint is kept.
+    """
+    first = processes().rank == 0
+    run = continue_run(saving.path, recipe, digits, seed) if saving and saving.resume else begin(recipe, digits, seed)
+    done, total = len(run.losses) * recipe.batch, recipe.steps * recipe.batch
+    bar = tqdm(total=total, initial=done, desc=recipe.name, unit="img", disable=not (progress and first), leave=False)
     with bar:
-        for state in training_steps(recipe, digits, seed):
-            losses.append(state.loss)
+        for state in training_steps(recipe, digits, seed, run):
             bar.update(recipe.batch)
             if state.step % 20 == 0:
-                bar.set_postfix(loss=f"{sum(losses[-100:]) / len(losses[-100:]):.4f}", refresh=False)
+                bar.set_postfix(loss=f"{sum(run.losses[-100:]) / len(run.losses[-100:]):.4f}", refresh=False)
+            if saving and first and state.step % saving.every == 0:
+                save_run(saving.path, run)
     facts = {
         "recipe": recipe.facts(),
         "classes": digits.classes,
         "data_sha256": digits.sha256,
         "seed": seed,
         "images_seen": recipe.steps * recipe.batch,
-        "minutes": round((time.monotonic() - start) / 60, 1),
-        "loss": curve(losses),
+        "minutes": round(run.seconds / 60, 1),
+        "loss": curve(run.losses),
         "device": device().type,
         "torch": torch.__version__,
     }
-    return Trained(state.average.eval(), recipe.schedule(), facts)
+    return Trained(run.average.module.eval(), recipe.schedule(), facts)
+
+
+class WithLoss(nn.Module):
+    """The networks with their loss as forward: what DistributedDataParallel wraps."""
+
+    def __init__(self, net: nn.ModuleDict, recipe: Recipe, schedule: NoiseSchedule):
+        super().__init__()
+        self.net, self.loss, self.schedule = net, recipe.loss, schedule
+
+    def forward(self, x_0: Images, y: Labels, draws: Draws) -> Loss:
+        return self.loss(self.net, x_0, y, self.schedule, draws)
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
@@ -87,18 +120,16 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.peak_lr * (1 + math.cos(math.pi * u)) / 2
 
 
-def shuffled_rows(n: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row numbers for one batch after another: every row once, in random order, then again. Nothing is left out."""
-    left = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(left) < batch:
-            left = torch.cat([left, torch.randperm(n, generator=generator)])
-        chosen, left = left.split([batch, len(left) - batch])
-        yield chosen
-
-
 def curve(losses: list[float], points: int = 50) -> list[float]:
     """The loss curve as at most `points` numbers, each the mean of one stretch of steps."""
     stretch = math.ceil(len(losses) / points)
     pieces = [losses[i : i + stretch] for i in range(0, len(losses), stretch)]
     return [round(sum(piece) / len(piece), 5) for piece in pieces]
+
+
+def _mean(loss: Loss, world: int) -> float:
+    """The loss of the whole batch: the mean over the processes, whose shares are equal."""
+    value = loss.detach().clone()
+    if world > 1:
+        dist.all_reduce(value)
+    return value.item() / world

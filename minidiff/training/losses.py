@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from minidiff.diffusion.process import draw_noise, q_sample
+from minidiff.diffusion.process import q_sample
 from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.nets.conditioning import bind, drop_labels
 from minidiff.symbols import Denoiser, Images, Labels, Points, Steps
+from minidiff.training.draws import Draws
 
 Loss = Float[Tensor, ""]
 P_UNCOND = 0.1  # 0.1 and 0.2 are about equal, 0.5 is worse   [Ho & Salimans 2022, sec. 4.2]
@@ -21,41 +22,40 @@ def simple_loss(eps: Denoiser, x_0: Points, t: Steps, noise: Points, schedule: N
     return F.mse_loss(eps(q_sample(x_0, t, noise, schedule), t), noise)
 
 
-def draw_levels(x_0: Points, lowest: int, schedule: NoiseSchedule, generator: torch.Generator) -> Steps:
-    """t uniform in lowest..T, one for each row, drawn on the CPU   [Ho 2020, Alg. 1]"""
-    return torch.randint(lowest, schedule.T + 1, (len(x_0),), generator=generator).to(x_0.device)
-
-
-def ddpm_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, generator: torch.Generator) -> Loss:
+def ddpm_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """The simple loss of an unconditional U-Net; y is not used."""
-    t, noise = draw_levels(x_0, 1, schedule, generator), draw_noise(x_0, generator)
+    t, noise = _level_and_noise(x_0, 1, schedule, draws)
     return simple_loss(bind(net["unet"]), x_0, t, noise, schedule)
 
 
-def unet_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, generator: torch.Generator) -> Loss:
+def unet_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """The simple loss of a conditional U-Net whose labels are dropped, each on its own   [Ho & Salimans 2022, Alg. 1]"""
-    told = drop_labels(y, net["classes"].null, P_UNCOND, generator)
-    t, noise = draw_levels(x_0, 1, schedule, generator), draw_noise(x_0, generator)
+    told = drop_labels(y, net["classes"].null, P_UNCOND, draws.uniform(len(y))[:, 0])
+    t, noise = _level_and_noise(x_0, 1, schedule, draws)
     return simple_loss(bind(net["unet"], net["classes"](told)), x_0, t, noise, schedule)
 
 
-def classifier_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, generator: torch.Generator) -> Loss:
+def classifier_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """-log f_phi(y | x_t), t uniform in 0..T: clean images belong to it   [Dhariwal & Nichol 2021, sec. 4]"""
-    t, noise = draw_levels(x_0, 0, schedule, generator), draw_noise(x_0, generator)
+    t, noise = _level_and_noise(x_0, 0, schedule, draws)
     return F.cross_entropy(net["classifier"](q_sample(x_0, t, noise, schedule), t), y)
 
 
-def judge_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, generator: torch.Generator) -> Loss:
+def judge_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """-log p(y | x_0) of clean images, each turned, scaled and shifted a little."""
-    return F.cross_entropy(net["judge"](jitter(x_0, generator)), y, label_smoothing=0.05)
+    return F.cross_entropy(net["judge"](jitter(x_0, draws)), y, label_smoothing=0.05)
 
 
-def jitter(x_0: Images, generator: torch.Generator) -> Images:
+def jitter(x_0: Images, draws: Draws) -> Images:
     """Every image turned by up to 12 degrees, scaled by 0.9 to 1.1, shifted by up to 2.5 pixels; new places are background."""
-    turn, scale, right, down = (2 * torch.rand(4, len(x_0), generator=generator) - 1).to(x_0.device)
+    turn, scale, right, down = (2 * draws.uniform(len(x_0), columns=4).T - 1).to(x_0.device)
     angle, scale = turn * math.radians(12), 1 + 0.1 * scale
     cos, sin = angle.cos() / scale, angle.sin() / scale
     shift = 2.5 / 14  # affine_grid counts 14 pixels as 1
     rows = torch.stack([cos, -sin, shift * right, sin, cos, shift * down], dim=1).reshape(-1, 2, 3)
     grid = F.affine_grid(rows, list(x_0.shape), align_corners=False)
     return F.grid_sample(x_0 + 1, grid, align_corners=False) - 1  # grid_sample fills with 0, so background is moved to 0
+
+
+def _level_and_noise(x_0: Images, lowest: int, schedule: NoiseSchedule, draws: Draws) -> tuple[Steps, Images]:
+    return draws.levels(len(x_0), lowest, schedule.T).to(x_0.device), draws.normal(x_0)

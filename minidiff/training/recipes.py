@@ -22,7 +22,7 @@ C_DIM = 48  # length of the condition vector: as wide as the U-Net's first map
 class Recipe:
     """What is trained, on which loss, for how long.
 
-    build(classes) makes the networks with fresh weights; loss(net, x_0, y, schedule, generator) is a number to minimise.
+    build(classes) makes the networks with fresh weights; loss(net, x_0, y, schedule, draws) is a number to minimise.
     """
 
     name: str

@@ -14,8 +14,10 @@ from minidiff.digits.mnist import Digits, load_digits
 from minidiff.symbols import InputError
 from minidiff.training import losses
 from minidiff.training.device import device
-from minidiff.training.loop import curve, learning_rate, shuffled_rows, train, training_steps
+from minidiff.training.draws import Draws
+from minidiff.training.loop import curve, learning_rate, train, training_steps
 from minidiff.training.recipes import LIVE, RECIPES
+from minidiff.training.runs import begin
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def digits() -> Digits:
 def test_simple_loss_is_0_for_the_truth_and_1_for_silence():
     schedule, g = cosine(), torch.Generator().manual_seed(0)
     x_0, noise = torch.randn(2, 500, 1, 28, 28, generator=g).unbind(0)
-    t = losses.draw_levels(x_0, 1, schedule, g)
+    t = Draws(g).levels(len(x_0), 1, schedule.T)
 
     def knows(x_t, level):
         assert torch.equal(x_t, q_sample(x_0, t, noise, schedule))
@@ -42,7 +44,7 @@ def test_simple_loss_is_0_for_the_truth_and_1_for_silence():
 @pytest.mark.parametrize("lowest", [0, 1])
 def test_every_level_is_drawn_equally_often(lowest):
     schedule, n = cosine(T=20), 100_000
-    counts = losses.draw_levels(torch.empty(n, 1), lowest, schedule, torch.Generator().manual_seed(0)).bincount(minlength=21)
+    counts = Draws(torch.Generator().manual_seed(0)).levels(n, lowest, schedule.T).bincount(minlength=21)
     expected = n / (21 - lowest)
     assert counts[:lowest].sum() == 0
     assert ((counts[lowest:] - expected).abs() < 5 * math.sqrt(expected)).all()
@@ -65,7 +67,7 @@ def test_unet_loss_drops_a_tenth_of_the_labels():
 
     net = nn.ModuleDict({"unet": Silence(), "classes": Classes()})
     n = 20_000
-    losses.unet_loss(net, torch.zeros(n, 1, 1, 1), torch.arange(n) % 10, cosine(), torch.Generator().manual_seed(0))
+    losses.unet_loss(net, torch.zeros(n, 1, 1, 1), torch.arange(n) % 10, cosine(), Draws(torch.Generator().manual_seed(0)))
     share = (seen[0] == 10).double().mean().item()
     assert abs(share - 0.1) < 5 * math.sqrt(0.1 * 0.9 / n)
 
@@ -81,7 +83,7 @@ def test_denoisers_are_trained_on_every_level_and_never_on_level_0(name):
 
     net = RECIPES[name].build(10)
     net["unet"] = Silence()
-    RECIPES[name].loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), torch.Generator())
+    RECIPES[name].loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), Draws(torch.Generator()))
     assert levels[0].unique().tolist() == list(range(1, 10))
 
 
@@ -94,7 +96,7 @@ def test_classifier_loss_sees_clean_images_too():
             return torch.zeros(len(t), 10)
 
     net = nn.ModuleDict({"classifier": Classifier()})
-    loss = losses.classifier_loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), torch.Generator())
+    loss = losses.classifier_loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), Draws(torch.Generator()))
     assert loss.item() == pytest.approx(math.log(10), rel=1e-5)
     assert levels[0].unique().tolist() == list(range(10))
 
@@ -102,7 +104,7 @@ def test_classifier_loss_sees_clean_images_too():
 def test_jitter_moves_images_and_keeps_background():
     x_0 = torch.full((64, 1, 28, 28), -1.0)
     x_0[:, :, 12:16, 12:16] = 1.0
-    moved = losses.jitter(x_0, torch.Generator().manual_seed(0))
+    moved = losses.jitter(x_0, Draws(torch.Generator().manual_seed(0)))
     assert_close(moved[:, :, 0, :], torch.full((64, 1, 28), -1.0))
     assert_close(moved[:, :, :, -1], torch.full((64, 1, 28), -1.0))
     rows = torch.arange(28).float()
@@ -123,9 +125,10 @@ def test_learning_rate_warms_up_and_ends_at_zero():
     assert max(rates) == 2.0
 
 
-def test_every_image_is_seen_once_an_epoch():
-    batches = shuffled_rows(10, 4, torch.Generator().manual_seed(0))
-    rows = torch.cat([next(batches) for _ in range(5)])
+def test_every_image_is_seen_once_an_epoch(digits):
+    few = Digits(digits.images[:10], digits.labels[:10], digits.sha256)
+    run = begin(replace(RECIPES["judge"], batch=4), few)
+    rows = torch.cat([run.next_rows() for _ in range(5)])
     assert sorted(rows[:10].tolist()) == list(range(10))
     assert sorted(rows[10:].tolist()) == list(range(10))
     assert not torch.equal(rows[:10], rows[10:])
@@ -169,7 +172,7 @@ def test_average_is_the_formula(digits):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(digits):
-    def breaks(net, x_0, y, schedule, generator):
+    def breaks(net, x_0, y, schedule, draws):
         return net["unet"].enter.weight.sum() * math.nan
 
     with pytest.raises(FloatingPointError, match="loss became nan at step 1, learning rate"):

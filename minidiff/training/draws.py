@@ -1,0 +1,67 @@
+"""Everything random in a training step, from one generator; and the share of it that belongs to this process."""
+
+import os
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+from minidiff.symbols import InputError, Points, Steps
+
+
+class Draws(NamedTuple):
+    """Random numbers for the rows of this process, one of `world` that share a batch.
+
+    Every process draws for the whole batch from the same generator, on the CPU, and keeps its own rows. So N processes see
+    together what one process would see alone, and the device does not matter.
+    """
+
+    generator: torch.Generator
+    rank: int = 0
+    world: int = 1
+
+    def normal(self, like: Points) -> Points:
+        """N(0, I) of the shape, dtype and device of `like`."""
+        shape = (self.world * len(like), *like.shape[1:])
+        return self.mine(torch.randn(shape, generator=self.generator, dtype=like.dtype)).to(like.device)
+
+    def levels(self, rows: int, lowest: int, T: int) -> Steps:
+        """t uniform in lowest..T, one for each row   [Ho 2020, Alg. 1]"""
+        return self.mine(torch.randint(lowest, T + 1, (self.world * rows,), generator=self.generator))
+
+    def uniform(self, rows: int, columns: int = 1) -> Float[Tensor, "rows columns"]:
+        """Numbers in [0, 1)."""
+        return self.mine(torch.rand(columns, self.world * rows, generator=self.generator).T)
+
+    def mine(self, batch: Tensor) -> Tensor:
+        """The rows of a batch that belong to this process."""
+        share = len(batch) // self.world
+        return batch[self.rank * share : (self.rank + 1) * share]
+
+
+class Processes(NamedTuple):
+    """This process among those that torchrun started: rank 0..world - 1. One process alone is rank 0 of 1."""
+
+    rank: int
+    world: int
+
+
+def processes() -> Processes:
+    """Joins the group that torchrun describes in the environment (gloo on CPUs, nccl on GPUs), once; else one process alone."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Processes(0, 1)
+    if not dist.is_initialized():
+        on_gpu = torch.cuda.is_available() and os.environ.get("MINIDIFF_DEVICE", "auto") != "cpu"
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    return Processes(dist.get_rank(), dist.get_world_size())
+
+
+def share_of(batch: int, among: Processes) -> int:
+    """Images of a batch for each process. Raises InputError if they cannot be shared equally."""
+    if batch % among.world:
+        raise InputError(f"A batch of {batch} images cannot be shared equally by {among.world} processes.")
+    return batch // among.world

@@ -1,0 +1,111 @@
+"""The state of a training run, whole: it can be written at any step and continued, bit for bit, after any interruption."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from minidiff.digits.mnist import Digits
+from minidiff.symbols import InputError
+from minidiff.training.checkpoints import read_tensors, write_atomically
+from minidiff.training.device import device
+from minidiff.training.recipes import Recipe
+
+FORMAT = 1
+
+
+@dataclass(eq=False)
+class Run:
+    """A run of a recipe after len(losses) steps: weights, their average, the optimizer, everything random, rows still to see."""
+
+    recipe: Recipe
+    digits: Digits
+    seed: int
+    net: nn.ModuleDict
+    average: AveragedModel
+    optimizer: torch.optim.AdamW
+    generator: torch.Generator
+    left: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def next_rows(self) -> Tensor:
+        """Row numbers of the next batch: every row once, in random order, then again. Nothing is left out."""
+        while len(self.left) < self.recipe.batch:
+            self.left = torch.cat([self.left, torch.randperm(len(self.digits.labels), generator=self.generator)])
+        chosen, self.left = self.left.split([self.recipe.batch, len(self.left) - self.recipe.batch])
+        return chosen
+
+    def identity(self) -> dict:
+        """What a checkpoint must agree on to be continued."""
+        facts = {"recipe": self.recipe.facts(), "data_sha256": self.digits.sha256, "seed": self.seed}
+        return json.loads(json.dumps({"format": FORMAT, "torch": torch.__version__, **facts}))
+
+
+def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
+    """A run before its first step. It leaves the global random state alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = recipe.build(digits.classes).to(device()).train()
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, weight_decay=recipe.weight_decay)
+    return Run(recipe, digits, seed, net, average, optimizer, torch.Generator().manual_seed(seed))
+
+
+def save_run(path: str | Path, run: Run) -> None:
+    """Write the whole state to one safetensors file, atomically: after a kill at any moment the old or the new one is there."""
+    tensors = {f"net.{key}": value for key, value in run.net.state_dict().items()}
+    tensors |= {f"average.{key}": value for key, value in run.average.state_dict().items()}
+    for i, state in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items()}
+    tensors |= {"generator": run.generator.get_state(), "left": run.left}
+    tensors["losses"] = torch.tensor(run.losses, dtype=torch.float64)
+    facts = json.dumps({**run.identity(), "seconds": run.seconds})
+    whole = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    write_atomically(path, to_safetensors(whole, metadata={"minidiff-run": facts}))
+
+
+def continue_run(path: str | Path, recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
+    """The run that save_run wrote, ready for its next step.
+
+    Raises InputError when the file is missing or broken, or belongs to another recipe, data set, seed or version: what
+    would come out could not be called the result of this recipe.
+    """
+    run = begin(recipe, digits, seed)
+    tensors, facts = read_tensors(Path(path), "minidiff-run", "there is no checkpoint to resume. Start without --resume.")
+    for key, wanted in run.identity().items():
+        if facts.get(key) != wanted:
+            difference = _difference(wanted, facts.get(key))
+            raise InputError(
+                f"{path}: this checkpoint has another {key.replace('_', ' ')} ({difference}). Start without --resume."
+            )
+    parts = {part: _under(tensors, part) for part in ("net", "average", "optimizer")}
+    try:
+        run.net.load_state_dict(parts["net"])
+        run.average.load_state_dict(parts["average"])
+        state: dict[int, dict] = {}
+        for key, value in parts["optimizer"].items():
+            number, name = key.split(".", 1)
+            state.setdefault(int(number), {})[name] = value
+        run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state})
+        run.generator.set_state(tensors["generator"])
+        run.left, run.losses, run.seconds = tensors["left"], tensors["losses"].tolist(), facts["seconds"]
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: the checkpoint does not fit the recipe {recipe.name!r}. {error}") from error
+    return run
+
+
+def _under(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{part}.")}
+
+
+def _difference(wanted: object, came: object) -> str:
+    """Where two values differ, shortly: dictionaries key by key."""
+    if isinstance(wanted, dict) and isinstance(came, dict):
+        keys = [key for key in wanted.keys() | came.keys() if wanted.get(key) != came.get(key)]
+        return "; ".join(f"{key}: wanted {wanted.get(key)}, came {came.get(key)}" for key in sorted(keys))
+    return f"wanted {str(wanted)[:20]}, came {str(came)[:20]}"
