@@ -164,6 +164,7 @@ def test_two_processes_under_torchrun_follow_the_curve_of_one(tmp_path):
     script = tmp_path / "curve.py"
     script.write_text(CURVE)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MINIDIFF_PRECISION": "float32", "MINIDIFF_DEVICE": "cpu"}
+    environment |= {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}  # whatever the host's name resolves to
     alone = [sys.executable, script, tmp_path / "one.json"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for command in (alone, [*torchrun, script, tmp_path / "two.json"]):
