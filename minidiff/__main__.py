@@ -40,7 +40,7 @@ MINIDIFF_PRECISION=float32 trains without bfloat16.
 
 VERIFY = """\
 Execute the claims in Gaussian mixtures (1, 2 and 64 dimensions, two schedules, every t), where the true answer is known: two
-independent routes to each number, and wrong versions that must be rejected. About 10 seconds, float64, no data, no weights.
+independent routes to each number, and wrong versions that must be rejected. About 12 seconds, float64, no data, no weights.
 
 With --module F, functions of the Python file F are judged in the place of the package's:
   classifier_guided(eps, log_prob, schedule, w) -> eps_bar          used by M4, M4=M6, P1

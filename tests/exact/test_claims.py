@@ -100,6 +100,7 @@ def test_a_wrong_formula_is_called_by_its_name(text, eps_bar, worlds):
     assert not verdict.holds
     assert verdict.looks_like == text
     assert f"this is the wrong version '{text}'" in at_fault([verdict])
+    assert at_fault([verdict]).startswith(f"M4 fails: the two sides differ by {verdict.worst:.2g} times the scale (1-D linear)")
 
 
 def test_a_wrong_version_that_is_right_is_reported(worlds):
