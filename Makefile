@@ -8,9 +8,9 @@ PY := $(VENV)/bin/python
 endif
 READY := $(VENV)/ready
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
-MODELS := ddpm classifier unet judge
+MODELS := judge classifier ddpm unet
 
-.PHONY: help setup lessons test unit mutants lint lab train evaluate picture store clean
+.PHONY: help setup lessons test unit mutants lint lab train quality trials bench evaluate picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -43,10 +43,20 @@ lint: setup ## ruff over .py and .ipynb
 lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
 
-train: $(MODELS:%=train-%) ## retrain every shipped weight
+train: $(MODELS:%=train-%) quality ## retrain every shipped weight, measure it, describe it
 
 train-%: setup
 	$(PY) -m minidiff train $* --out data/weights/$*.safetensors
+
+quality: setup ## measure the shipped weights; writes their metadata and data/weights/README.md
+	$(PY) -m minidiff.measure.quality
+
+trials: setup ## train the live U-Net with one number changed at a time; writes data/results/trials.csv
+	$(PY) -m minidiff.measure.trials data/results/trials.csv
+
+bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90, 95 and 99 % as asked
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(PY) -m minidiff.measure.bench
 
 evaluate: setup ## measure both methods over w; writes data/results/sweep.csv
 	$(PY) -m minidiff evaluate --out data/results/sweep.csv

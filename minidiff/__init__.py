@@ -17,8 +17,8 @@ from minidiff.diffusion.process import (
 from minidiff.exact.mixtures import Mixture
 from minidiff.exact.empirical import Empirical
 from minidiff.exact.cases import three_classes
-from minidiff.nets.unet import UNet
-from minidiff.training.losses import simple_loss
+from minidiff.nets.unet import UNet, VPrediction
+from minidiff.training.losses import simple_loss, v_loss
 from minidiff.diffusion.samplers import Sample, ancestral_path, ddim_path, last
 from minidiff.training.recipes import LIVE, RECIPES, Recipe
 from minidiff.training.device import device
@@ -27,8 +27,9 @@ from minidiff.training.checkpoints import Trained, load, save
 from minidiff.nets.classifier import Judge, NoisyClassifier, log_prob_of
 from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped, gradient
 from minidiff.nets.conditioning import ClassCondition, bind, drop_labels
+from minidiff.training.losses import unet_loss
 from minidiff.training.generation import METHODS, Guided, cfg, cg, generate, start_noise
-from minidiff.measure.metrics import judged
+from minidiff.measure.metrics import confident, frechet_distance, judged, moments
 
 __all__ = [
     "Denoiser",
@@ -53,7 +54,9 @@ __all__ = [
     "Empirical",
     "three_classes",
     "UNet",
+    "VPrediction",
     "simple_loss",
+    "v_loss",
     "Sample",
     "ancestral_path",
     "ddim_path",
@@ -77,11 +80,15 @@ __all__ = [
     "ClassCondition",
     "bind",
     "drop_labels",
+    "unet_loss",
     "METHODS",
     "Guided",
     "cfg",
     "cg",
     "generate",
     "start_noise",
+    "confident",
+    "frechet_distance",
     "judged",
+    "moments",
 ]

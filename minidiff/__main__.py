@@ -6,14 +6,14 @@ import sys
 from minidiff.commands import evaluate_methods, sample_digits, train_model, verify_claims
 from minidiff.symbols import InputError
 from minidiff.training.generation import METHODS
-from minidiff.training.recipes import RECIPES
+from minidiff.training.recipes import BUDGETS, RECIPES
 
 EPILOG = """\
 examples
   python -m minidiff sample --digit 7 --w 3 --out seven.png            one guided 7, by classifier-free guidance
   python -m minidiff sample --digit 0-9 --n 100 --out digits.npz       100 of each digit, as arrays x and y
   python -m minidiff sample --digit 3 --method cg --w 4 --out 3.png    the same question to the other method
-  python -m minidiff train unet --out my_unet.safetensors              train the conditional U-Net yourself ...
+  python -m minidiff train unet --budget live --out my_unet.safetensors  train the conditional U-Net yourself ...
   python -m minidiff sample --digit 7 --weights my_unet.safetensors    ... and draw with it
   python -m minidiff evaluate                                          how many digits are as asked, for every w
   python -m minidiff verify                                            every formula against worlds with a known truth
@@ -35,7 +35,7 @@ Train one model on the 60,000 images and write its weights with the recipe, the 
 The whole state is written to F.checkpoint now and then; after any interruption, kill -9 included, --resume goes on from there and
 ends with the same weights, bit for bit. Several processes share every batch under torchrun, with the same result up to rounding:
   torchrun --nproc-per-node 2 -m minidiff train unet --out mine.safetensors
-MINIDIFF_PRECISION=float32 trains without bfloat16.
+MINIDIFF_PRECISION=float32 trains without bfloat16, MINIDIFF_COMPILE=1 with torch.compile (about a minute, then faster).
 """
 
 VERIFY = """\
@@ -63,16 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub = top.add_subparsers(dest="command", required=True, metavar="train | sample | evaluate | verify")
 
-    train = sub.add_parser("train", help="train a model", description=TRAIN, formatter_class=raw)
-    train.add_argument("name", choices=RECIPES, help="which model")
-    train.add_argument("--out", metavar="F", help="where the weights go (default NAME.safetensors)")
-    train.add_argument("--data", metavar="DIR", help="a folder of four IDX files (default MINIDIFF_DATA, else data/mnist)")
-    train.add_argument("--steps", type=int, metavar="N", help="training steps (default: the recipe's)")
-    train.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
-    train.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help="steps (default 500); F.checkpoint")
-    train.add_argument("--resume", action="store_true", help="go on from F.checkpoint, bit for bit")
-    train.add_argument("--float32", action="store_true", help="write full precision; half precision is the default")
-    train.set_defaults(run=train_model)
+    _add_train(sub, raw)
 
     sample = sub.add_parser("sample", help="draw digits", description=SAMPLE, formatter_class=raw)
     sample.add_argument("--digit", default="0-9", metavar="D", help="7, or 0-9, or 1,3,5-7 (default 0-9)")
@@ -95,6 +86,22 @@ def parser() -> argparse.ArgumentParser:
 
     _add_verify(sub, raw)
     return top
+
+
+def _add_train(sub: argparse._SubParsersAction, raw: type) -> None:
+    train = sub.add_parser("train", help="train a model", description=TRAIN, formatter_class=raw)
+    train.add_argument("name", choices=RECIPES, help="which model")
+    train.add_argument("--out", metavar="F", help="where the weights go (default NAME.safetensors)")
+    train.add_argument("--data", metavar="DIR", help="a folder of four IDX files (default MINIDIFF_DATA, else data/mnist)")
+    train.add_argument("--budget", choices=BUDGETS, default="full", help="full: the shipped weights' (default); live: a lesson's")
+    limit = train.add_mutually_exclusive_group()
+    limit.add_argument("--steps", type=int, metavar="N", help="training steps (default: the budget's)")
+    limit.add_argument("--seconds", type=float, metavar="S", help="seconds instead of steps; the learning rate fits itself")
+    train.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    train.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help="steps (default 500); F.checkpoint")
+    train.add_argument("--resume", action="store_true", help="go on from F.checkpoint, bit for bit")
+    train.add_argument("--float32", action="store_true", help="write full precision; half precision is the default")
+    train.set_defaults(run=train_model)
 
 
 def _add_verify(sub: argparse._SubParsersAction, raw: type) -> None:

@@ -23,27 +23,26 @@ from minidiff.exact.verify import Verdict, at_fault, judge
 from minidiff.measure.evaluate import as_csv, as_text, real_images, sweep
 from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained, check_writable, kind, load, only_run, same_data, save, write_atomically
-from minidiff.training.device import device, precision
+from minidiff.training.device import compiled, device, precision
 from minidiff.training.draws import processes
 from minidiff.training.generation import METHODS, generate
 from minidiff.training.loop import Saving, train
-from minidiff.training.recipes import RECIPES
+from minidiff.training.recipes import BUDGETS, Recipe
 
 EVALUATION = ("unet", "ddpm", "classifier", "judge")
 
 
 def train_model(options: argparse.Namespace) -> None:
     """Train one model by its recipe and save it; the checkpoint beside it is removed when the weights are there."""
-    recipe = RECIPES[options.name]
-    if options.steps is not None:
-        recipe = replace(recipe, steps=_positive("--steps", options.steps))
+    recipe = _recipe(options)
     out = check_writable(options.out or f"{options.name}.safetensors")
     every = _positive("--checkpoint-every", options.checkpoint_every)
     saving = Saving(out.with_name(f"{out.name}.checkpoint"), every, options.resume)
     digits, first = load_digits("train", options.data), processes().rank == 0
     with only_run(out) if first else contextlib.nullcontext():
         if first:
-            print(f"{recipe.name}: {recipe.steps} steps of {recipe.batch} images, {_how()}", flush=True)
+            limit = f"{recipe.steps} steps" if recipe.seconds is None else f"{recipe.seconds:g} seconds"
+            print(f"{recipe.name}: {limit}, batches of {recipe.batch} images, {_how()}", flush=True)
         try:
             trained = train(recipe, digits, options.seed, saving=saving)
         except KeyboardInterrupt:
@@ -59,10 +58,22 @@ def train_model(options: argparse.Namespace) -> None:
     print(f"wrote {out}: {facts['images_seen']:,} images in {facts['minutes']} minutes, loss {facts['loss'][-1]:.4f} at the end")
 
 
+def _recipe(options: argparse.Namespace) -> Recipe:
+    recipe = BUDGETS[options.budget][options.name]
+    if options.steps is not None:
+        return replace(recipe, steps=_positive("--steps", options.steps))
+    if options.seconds is not None:
+        if not 0 < options.seconds < math.inf:
+            raise InputError(f"--seconds must be a positive number, got {options.seconds}.")
+        return replace(recipe, seconds=options.seconds)
+    return recipe
+
+
 def _how() -> str:
     where, world = device(), processes().world
     rounded = precision(where)
     hint = "" if rounded == "bfloat16" or os.environ.get("MINIDIFF_PRECISION") == "float32" else ": no native bfloat16 here"
+    rounded += ", compiled" * compiled()
     return f"{where.type}, {rounded}{hint}" + (f", {world} processes" if world > 1 else "")
 
 

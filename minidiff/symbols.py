@@ -22,6 +22,7 @@ Steps = Int[Tensor, "batch"]
 Labels = Int[Tensor, "batch"]
 Condition = Float[Tensor, "batch dim"]
 Logits = Float[Tensor, "batch classes"]
+Features = Float[Tensor, "batch features"]
 LogProbs = Float[Tensor, "batch"]
 Table = Float64[Tensor, "levels"]
 

@@ -83,7 +83,9 @@ def test_every_public_thing_says_what_it_is(path):
 
 
 def test_formulas_name_their_source():
-    formulas = "classifier_guided classifier_free q_sample posterior_mean ancestral_path ddim_path simple_loss"
+    formulas = (
+        "classifier_guided classifier_free q_sample posterior_mean ancestral_path ddim_path simple_loss v_loss frechet_distance"
+    )
     for name in formulas.split():
         assert re.search(r"\[.*(M\d|20\d\d)", inspect.getdoc(getattr(minidiff, name))), name
 

@@ -21,6 +21,7 @@ from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
 from minidiff.training.generation import cfg, generate, start_noise
+from minidiff.training.recipes import LIVE
 
 
 def run(*arguments) -> int:
@@ -62,6 +63,15 @@ def test_train_then_sample_with_the_new_weights(tmp_path, capsys):
         run("sample", "--digit", 7, "--steps", 2, "--out", tmp_path / f"{len(files)}.npz", *files)
     assert (np.load(tmp_path / "0.npz")["x"] != np.load(tmp_path / "2.npz")["x"]).any()
     assert "128 images" in capsys.readouterr().out
+
+
+def test_seconds_are_a_limit_like_steps_and_the_budget_is_live(tmp_path):
+    weights = tmp_path / "w.safetensors"
+    assert run("train", "judge", "--budget", "live", "--seconds", 2, "--out", weights) == 0
+    facts = load("judge", weights).facts
+    assert (facts["recipe"]["seconds"], facts["recipe"]["steps"]) == (2, LIVE["judge"].steps)
+    assert 0 < facts["images_seen"] < LIVE["judge"].steps * LIVE["judge"].batch
+    assert facts["minutes"] <= 0.2
 
 
 def test_a_folder_of_one_s_own_is_trained_on_without_touching_code(tmp_path, capsys):
@@ -109,6 +119,8 @@ def test_help_teaches(capsys):
         (["sample", "--weights", "nothing.safetensors"], "no such weights"),
         (["train", "ddpm", "--data", "nowhere"], "file missing"),
         (["train", "ddpm", "--steps", "0"], "--steps must be at least 1"),
+        (["train", "ddpm", "--seconds", "0"], "--seconds must be a positive number"),
+        (["train", "ddpm", "--seconds", "nan"], "--seconds must be a positive number"),
         (["train", "ddpm", "--out", "no/folder/w.safetensors"], "cannot be written"),
         (["evaluate", "--n", "0"], "--n must be at least 1"),
     ],
@@ -122,7 +134,9 @@ def test_what_cannot_be_used_is_said_in_a_sentence(arguments, message, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["sample", "--method", "gan"], ["train", "gan"], ["paint"]])
+@pytest.mark.parametrize(
+    "arguments", [["sample", "--method", "gan"], ["train", "gan"], ["train", "ddpm", "--steps", "5", "--seconds", "5"], ["paint"]]
+)
 def test_unknown_names(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)

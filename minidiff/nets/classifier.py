@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from minidiff.nets.layers import GROUPS, ResidualBlock, TimeEmbedding
-from minidiff.symbols import Images, Labels, Logits, LogProb, LogProbs, Steps
+from minidiff.symbols import Features, Images, Labels, Logits, LogProb, LogProbs, Steps
 
 
 class NoisyClassifier(nn.Module):
@@ -51,8 +51,12 @@ class Judge(nn.Module):
         self.neck = nn.Linear(4 * width * 3 * 3, 128)
         self.head = nn.Linear(128, classes)
 
+    def features(self, x_0: Images) -> Features:
+        """What the last layer sees of clean images: 128 numbers, in which the Frechet distance is measured."""
+        return F.silu(self.neck(self.trunk(x_0)))
+
     def forward(self, x_0: Images) -> Logits:
-        return self.head(F.silu(self.neck(self.trunk(x_0))))
+        return self.head(self.features(x_0))
 
 
 def log_prob_of(classifier: nn.Module, y: Labels) -> LogProb:

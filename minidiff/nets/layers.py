@@ -1,6 +1,7 @@
-"""The three layers that every network here is made of: time features, the residual block, self-attention."""
+"""The layers that every network here is made of: time features, the residual block, self-attention, the global plan."""
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from minidiff.symbols import Condition, Steps
 Maps = Float[Tensor, "batch c_in height width"]
 MapsOut = Float[Tensor, "batch c_out height width"]
 Embedding = Float[Tensor, "batch emb"]
+Numbers = Float[Tensor, "batch numbers"]
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 GROUPS = 8  # GroupNorm, never BatchNorm: the gradient of one row must not see the other rows
 
 
@@ -73,7 +76,41 @@ class SelfAttention(nn.Module):
         return x + self.out(h.transpose(-1, -2).reshape(batch, channels, height, width))
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+class GlobalPlan(nn.Module):
+    """x + g(x): the map squeezed to a few channels, dense layers over all their numbers at once, and back.
+
+    A convolution sees the same everywhere, and attention weighs places alike whatever lies between; a dense layer has weights
+    of its own for every pair of places, and where noise hides the strokes, only all pixels together show which digit it is.
+    """
+
+    def __init__(self, channels: int, size: int, dim: int, squeezed: int = 8, hidden: int = 256, depth: int = 2):
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.squeeze, self.widen = nn.Conv2d(channels, squeezed, 1), zeroed(nn.Conv2d(squeezed, channels, 1))
+        self.blocks = nn.ModuleList([DenseBlock(squeezed * size * size, hidden, dim) for _ in range(depth)])
+
+    def forward(self, x: Maps, emb: Embedding) -> Maps:
+        h = self.squeeze(self.norm(x))
+        numbers = h.flatten(1)
+        for block in self.blocks:
+            numbers = block(numbers, emb)
+        return x + self.widen(numbers.view_as(h))
+
+
+class DenseBlock(nn.Module):
+    """x + f(x) for plain vectors: two linear layers; the embedding scales and shifts what is between them."""
+
+    def __init__(self, numbers: int, hidden: int, dim: int):
+        super().__init__()
+        self.norm, self.enter = nn.LayerNorm(numbers), nn.Linear(numbers, hidden)
+        self.told, self.leave = nn.Linear(dim, 2 * hidden), zeroed(nn.Linear(hidden, numbers))
+
+    def forward(self, x: Numbers, emb: Embedding) -> Numbers:
+        scale, shift = self.told(F.silu(emb)).chunk(2, dim=1)
+        return x + self.leave(F.silu(self.enter(self.norm(x)) * (1 + scale) + shift))
+
+
+def zeroed(layer: Layer) -> Layer:
     """The layer with all parameters 0, so that a residual block starts as the identity   [as in the code of Ho 2020]"""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minidiff.diffusion.samplers import ddim_path
 from minidiff.diffusion.schedule import NoiseSchedule, at, cosine, linear
-from minidiff.symbols import Points, Table
+from minidiff.symbols import Labels, Points, Table
 
 CORRECT = "correct"
 
@@ -49,6 +49,39 @@ def ddim_step(answer: Callable[[Points, Points, float, float], Points]) -> str:
         "sqrt(abar_s) is missing in front of the guess of x_0.": first.x_0 + noise * eps,
     }
     return _verdict(lambda: answer(x_t.clone(), eps.clone(), _number(abar_t), _number(abar_s)), first.x_t, mistakes)
+
+
+def dropped(answer: Callable[[Labels, int, float, Tensor], Labels]) -> str:
+    """answer(y, null, p, u) -> labels, each replaced by null where its own u < p."""
+    u = torch.rand(2000, generator=torch.Generator().manual_seed(0))
+    u[0], y, null, p = 0.05, torch.arange(2000) % 10, 10, 0.3
+    right = y.masked_fill(u < p, null)
+    mistakes = {
+        "Nothing is dropped: where u < p the label must become null.": y,
+        "You drop the labels of the whole batch together: each has its own u.": torch.full_like(y, null),
+        "You keep a share p and drop the rest: the label goes where u < p.": y.masked_fill(u >= p, null),
+        "Dropped labels become 0, which is a digit: they must become null.": y.masked_fill(u < p, 0),
+        "Dropped labels become null - 1, which is the last digit: null itself is the extra row.": y.masked_fill(u < p, null - 1),
+    }
+    return _verdict(lambda: answer(y.clone(), null, p, u.clone()), right, mistakes)
+
+
+def x_0_from_v(answer: Callable[[Points, Points, float], Points]) -> str:
+    """answer(x_t, v, abar_t) -> x_0, where v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0."""
+    x_0, eps = _normal(2)
+    abar, signal, noise = 0.3, math.sqrt(0.3), math.sqrt(0.7)
+    x_t, v = signal * x_0 + noise * eps, signal * eps - noise * x_0
+    factors = {
+        "The sign is wrong: v holds - sqrt(1 - abar_t) x_0, so it is subtracted.": (signal, noise),
+        "This is eps: sqrt(1 - abar_t) x_t + sqrt(abar_t) v. x_0 is the other combination.": (noise, signal),
+        "The factors are the wrong way round: sqrt(abar_t) belongs to x_t.": (noise, -signal),
+        "The roots are missing: the squares of the factors must sum to 1.": (abar, abar - 1),
+        "v is not scaled: sqrt(1 - abar_t) belongs in front of it.": (signal, -1),
+        "x_t is not scaled: sqrt(abar_t) belongs in front of it.": (1, -noise),
+        "This is x_t - v; each needs its factor.": (1, -1),
+    }
+    mistakes = {text: a * x_t + b * v for text, (a, b) in factors.items()}
+    return _verdict(lambda: answer(x_t.clone(), v.clone(), _number(abar)), x_0, mistakes)
 
 
 def weighted_loss(answer: Callable[[int], float]) -> str:

@@ -19,7 +19,7 @@ from minidiff.symbols import InputError
 from minidiff.training.recipes import RECIPES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "weights"
-FORMAT = 1
+FORMAT = 2
 
 
 class Trained(NamedTuple):
@@ -60,7 +60,7 @@ def load(name: str, path: str | Path | None = None, data_sha256: str | None = No
         schedule = NoiseSchedule(tensors.pop("schedule.beta"))
     except KeyError as error:
         raise InputError(f"{path}: the schedule is missing. Was the file written by minidiff?") from error
-    net = RECIPES[name].build(facts["classes"])
+    net = RECIPES[name].build(facts["classes"], schedule)
     try:
         net.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:

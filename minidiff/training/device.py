@@ -1,4 +1,4 @@
-"""Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto; how to train: MINIDIFF_PRECISION=float32|auto."""
+"""Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto; how to train: MINIDIFF_PRECISION=float32|auto, MINIDIFF_COMPILE=0|1."""
 
 import os
 
@@ -33,6 +33,17 @@ def precision(where: torch.device) -> str:
     if wanted not in ("float32", "auto"):
         raise InputError(f"MINIDIFF_PRECISION must be float32 or auto, got {wanted!r}.")
     return "bfloat16" if wanted == "auto" and bfloat16_is_native(where) else "float32"
+
+
+def compiled() -> bool:
+    """Whether training compiles its network: MINIDIFF_COMPILE=1. The default is 0, since a live run is over before the
+
+    compiler has earned its time back (`make bench` shows gain and cost). Raises InputError for any other word.
+    """
+    wanted = os.environ.get("MINIDIFF_COMPILE", "0")
+    if wanted not in ("0", "1"):
+        raise InputError(f"MINIDIFF_COMPILE must be 0 or 1, got {wanted!r}.")
+    return wanted == "1"
 
 
 def autocast(where: torch.device) -> torch.autocast:

@@ -31,6 +31,11 @@ class Draws(NamedTuple):
         """t uniform in lowest..T, one for each row   [Ho 2020, Alg. 1]"""
         return self.mine(torch.randint(lowest, T + 1, (self.world * rows,), generator=self.generator))
 
+    def middle_levels(self, rows: int, T: int, mean: float, spread: float) -> Steps:
+        """t = ceil(T sigmoid(z)), z from N(mean, spread^2), one for each row   [Esser 2024, 2403.03206, sec. 3.1]"""
+        z = mean + spread * torch.randn(self.world * rows, generator=self.generator)
+        return self.mine((T * torch.sigmoid(z)).ceil().long().clamp(1, T))
+
     def uniform(self, rows: int, columns: int = 1) -> Float[Tensor, "rows columns"]:
         """Numbers in [0, 1)."""
         return self.mine(torch.rand(columns, self.world * rows, generator=self.generator).T)

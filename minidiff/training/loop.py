@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
@@ -16,7 +16,7 @@ from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.digits.mnist import Digits, to_pixels
 from minidiff.symbols import Images, Labels
 from minidiff.training.checkpoints import Trained
-from minidiff.training.device import autocast, device
+from minidiff.training.device import autocast, compiled, device, precision
 from minidiff.training.draws import Draws, processes, share_of
 from minidiff.training.losses import Loss
 from minidiff.training.recipes import Recipe
@@ -42,31 +42,34 @@ class Saving(NamedTuple):
 def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | None = None) -> Iterator[TrainingState]:
     """The training run, a step at a time, from its beginning or from where `run` stands; it does nothing until iterated.
 
-    The average is theta_ema <- ema theta_ema + (1 - ema) theta. Same seed, machine and thread count: same weights.
-    Raises FloatingPointError as soon as the loss is not finite.
+    The average after n steps is theta_ema <- b theta_ema + (1 - b) theta with b = (1 - 1/n)^recipe.ema_power: about the last
+    n / ema_power steps, so it fits itself to any length   [Karras 2024, 2312.02696, sec. 3.1]. Same seed, machine and thread
+    count: same weights, unless the recipe is limited by seconds. Raises FloatingPointError as soon as the loss is not finite.
     """
     run, among, where = run or begin(recipe, digits, seed), processes(), device()
     draws, _ = Draws(run.generator, *among), share_of(recipe.batch, among)
+    if compiled():
+        next(iter(run.net.values())).compile()  # the network; a table of classes gains nothing
     module: nn.Module = WithLoss(run.net, recipe, recipe.schedule())
     if among.world > 1:
         module = DistributedDataParallel(module)  # averages the gradients of all processes while they are computed
-    for step in range(len(run.losses) + 1, recipe.steps + 1):
-        start, chosen = time.monotonic(), draws.mine(run.next_rows())
+    while run.progress() < 1:
+        start, step, rate = time.monotonic(), len(run.losses) + 1, learning_rate(len(run.losses), run.progress(), recipe)
+        chosen = draws.mine(run.next_rows())
         x_0, y = to_pixels(digits.images[chosen]).to(where), digits.labels[chosen].to(where)
-        rate = learning_rate(step, recipe)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         with autocast(where):
             loss = module(x_0, y, draws)
         run.optimizer.zero_grad()
         loss.backward()
-        value = _mean(loss, among.world)
+        value = _mean(loss.detach(), among.world)
         if not math.isfinite(value):
             raise FloatingPointError(f"The loss became {value} at step {step}, learning rate {rate:.2g}: stopped.")
         run.optimizer.step()
         run.average.update_parameters(run.net)
         run.losses.append(value)
-        run.seconds += time.monotonic() - start
+        run.seconds += _mean(torch.tensor(time.monotonic() - start, device=where), among.world)
         yield TrainingState(step, value, run.average.module)
 
 
@@ -78,13 +81,10 @@ def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, 
     """
     first = processes().rank == 0
     run = continue_run(saving.path, recipe, digits, seed) if saving and saving.resume else begin(recipe, digits, seed)
-    done, total = len(run.losses) * recipe.batch, recipe.steps * recipe.batch
-    bar = tqdm(total=total, initial=done, desc=recipe.name, unit="img", disable=not (progress and first), leave=False)
-    with bar:
+    seen = len(run.losses) * recipe.batch  # by an earlier process: it does not count as speed
+    with tqdm(desc=recipe.name, unit="img", initial=seen, disable=not (progress and first), leave=False) as bar:
         for state in training_steps(recipe, digits, seed, run):
-            bar.update(recipe.batch)
-            if state.step % 20 == 0:
-                bar.set_postfix(loss=f"{sum(run.losses[-100:]) / len(run.losses[-100:]):.4f}", refresh=False)
+            _show(bar, run)
             if saving and first and state.step % saving.every == 0:
                 save_run(saving.path, run)
     facts = {
@@ -92,10 +92,11 @@ def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, 
         "classes": digits.classes,
         "data_sha256": digits.sha256,
         "seed": seed,
-        "images_seen": recipe.steps * recipe.batch,
+        "images_seen": len(run.losses) * recipe.batch,
         "minutes": round(run.seconds / 60, 1),
         "loss": curve(run.losses),
         "device": device().type,
+        "precision": precision(device()),
         "torch": torch.__version__,
     }
     return Trained(run.average.module.eval(), recipe.schedule(), facts)
@@ -112,12 +113,12 @@ class WithLoss(nn.Module):
         return self.loss(self.net, x_0, y, self.schedule, draws)
 
 
-def learning_rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up to peak_lr, then peak_lr (1 + cos(pi u)) / 2 with u from 0 to 1 over the remaining steps."""
-    if step <= recipe.warmup:
-        return recipe.peak_lr * step / recipe.warmup
-    u = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.peak_lr * (1 + math.cos(math.pi * u)) / 2
+def learning_rate(steps_done: int, progress: float, recipe: Recipe) -> float:
+    """peak_lr min(1, step / warmup) (1 + cos(pi progress)) / 2: a linear warm-up, then a cosine from peak_lr down to 0.
+
+    progress, from 0 to 1, is the part of the run that is done, in steps or in seconds: so the schedule fits any limit.
+    """
+    return recipe.peak_lr * min(1.0, (steps_done + 1) / recipe.warmup) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def curve(losses: list[float], points: int = 50) -> list[float]:
@@ -127,9 +128,18 @@ def curve(losses: list[float], points: int = 50) -> list[float]:
     return [round(sum(piece) / len(piece), 5) for piece in pieces]
 
 
-def _mean(loss: Loss, world: int) -> float:
-    """The loss of the whole batch: the mean over the processes, whose shares are equal."""
-    value = loss.detach().clone()
+def _mean(value: Tensor, world: int) -> float:
+    """The mean of a number over all processes (their shares of a batch are equal); every process gets the same."""
     if world > 1:
+        value = value.clone()
         dist.all_reduce(value)
     return value.item() / world
+
+
+def _show(bar: tqdm, run: Run) -> None:
+    """Images so far and in all (with seconds as the limit: as it looks now), images/s, time left, loss of the last 100 steps."""
+    seen = len(run.losses) * run.recipe.batch
+    bar.total = round(seen / run.progress())
+    bar.update(seen - bar.n)
+    if len(run.losses) % 20 == 0:
+        bar.set_postfix(loss=f"{sum(run.losses[-100:]) / len(run.losses[-100:]):.4f}", refresh=False)

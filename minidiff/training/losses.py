@@ -8,12 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from minidiff.diffusion.process import q_sample
-from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.diffusion.schedule import NoiseSchedule, at
 from minidiff.nets.conditioning import bind, drop_labels
 from minidiff.symbols import Denoiser, Images, Labels, Points, Steps
 from minidiff.training.draws import Draws
 
 Loss = Float[Tensor, ""]
+# where the U-Nets are trained: t / T is sigmoid(N(mean, spread^2)); half lies above 0.62, where a digit's plan is made
+LEVEL_MEAN, LEVEL_SPREAD = 0.5, 0.9
 P_UNCOND = 0.1  # 0.1 and 0.2 are about equal, 0.5 is worse   [Ho & Salimans 2022, sec. 4.2]
 
 
@@ -22,22 +24,35 @@ def simple_loss(eps: Denoiser, x_0: Points, t: Steps, noise: Points, schedule: N
     return F.mse_loss(eps(q_sample(x_0, t, noise, schedule), t), noise)
 
 
+def v_loss(eps: Denoiser, x_0: Points, t: Steps, noise: Points, schedule: NoiseSchedule) -> Loss:
+    """mean of |noise - eps|^2 / abar_t = |v - v_hat|^2   [Salimans & Ho 2022, sec. 4]
+
+    v = sqrt(abar_t) noise - sqrt(1 - abar_t) x_0. This is the simple loss with more weight where little signal is left: there
+    a small miss of the noise is a large miss of x_0. eps must be a VPrediction or exact: with cosine() 1 / abar_T is over 10^8.
+    """
+    miss = noise - eps(q_sample(x_0, t, noise, schedule), t)
+    return (miss.square() / at(schedule.abar, t, miss)).mean()
+
+
 def ddpm_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
-    """The simple loss of an unconditional U-Net; y is not used."""
-    t, noise = _level_and_noise(x_0, 1, schedule, draws)
-    return simple_loss(bind(net["unet"]), x_0, t, noise, schedule)
+    """The v-loss of an unconditional U-Net; y is not used."""
+    return v_loss(bind(net["unet"]), x_0, *_middle_level_and_noise(x_0, schedule, draws), schedule)
 
 
 def unet_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
-    """The simple loss of a conditional U-Net whose labels are dropped, each on its own   [Ho & Salimans 2022, Alg. 1]"""
-    told = drop_labels(y, net["classes"].null, P_UNCOND, draws.uniform(len(y))[:, 0])
-    t, noise = _level_and_noise(x_0, 1, schedule, draws)
-    return simple_loss(bind(net["unet"], net["classes"](told)), x_0, t, noise, schedule)
+    """The v-loss of a conditional U-Net whose labels are dropped, each on its own   [Ho & Salimans 2022, Alg. 1]"""
+    eps = bind(net["unet"], net["classes"](told(net, y, draws)))
+    return v_loss(eps, x_0, *_middle_level_and_noise(x_0, schedule, draws), schedule)
+
+
+def told(net: nn.ModuleDict, y: Labels, draws: Draws) -> Labels:
+    """The labels, a share P_UNCOND of them dropped: what the network is told."""
+    return drop_labels(y, net["classes"].null, P_UNCOND, draws.uniform(len(y))[:, 0])
 
 
 def classifier_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """-log f_phi(y | x_t), t uniform in 0..T: clean images belong to it   [Dhariwal & Nichol 2021, sec. 4]"""
-    t, noise = _level_and_noise(x_0, 0, schedule, draws)
+    t, noise = draws.levels(len(x_0), 0, schedule.T).to(x_0.device), draws.normal(x_0)
     return F.cross_entropy(net["classifier"](q_sample(x_0, t, noise, schedule), t), y)
 
 
@@ -57,5 +72,6 @@ def jitter(x_0: Images, draws: Draws) -> Images:
     return F.grid_sample(x_0 + 1, grid, align_corners=False) - 1  # grid_sample fills with 0, so background is moved to 0
 
 
-def _level_and_noise(x_0: Images, lowest: int, schedule: NoiseSchedule, draws: Draws) -> tuple[Steps, Images]:
-    return draws.levels(len(x_0), lowest, schedule.T).to(x_0.device), draws.normal(x_0)
+def _middle_level_and_noise(x_0: Images, schedule: NoiseSchedule, draws: Draws) -> tuple[Steps, Images]:
+    t = draws.middle_levels(len(x_0), schedule.T, LEVEL_MEAN, LEVEL_SPREAD)
+    return t.to(x_0.device), draws.normal(x_0)

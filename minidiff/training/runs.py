@@ -1,21 +1,22 @@
 """The state of a training run, whole: it can be written at any step and continued, bit for bit, after any interruption."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from minidiff.digits.mnist import Digits
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import read_tensors, write_atomically
-from minidiff.training.device import device
+from minidiff.training.device import compiled, device, precision
 from minidiff.training.recipes import Recipe
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(eq=False)
@@ -33,6 +34,12 @@ class Run:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
+    def progress(self) -> float:
+        """The part of the run that is done: of its steps, or of its seconds where they are the limit. 1 or more: finished."""
+        if self.recipe.seconds is not None:
+            return self.seconds / self.recipe.seconds
+        return len(self.losses) / self.recipe.steps
+
     def next_rows(self) -> Tensor:
         """Row numbers of the next batch: every row once, in random order, then again. Nothing is left out."""
         while len(self.left) < self.recipe.batch:
@@ -43,6 +50,7 @@ class Run:
     def identity(self) -> dict:
         """What a checkpoint must agree on to be continued."""
         facts = {"recipe": self.recipe.facts(), "data_sha256": self.digits.sha256, "seed": self.seed}
+        facts |= {"precision": precision(device()), "compiled": compiled()}  # both change the last bits
         return json.loads(json.dumps({"format": FORMAT, "torch": torch.__version__, **facts}))
 
 
@@ -50,10 +58,23 @@ def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
     """A run before its first step. It leaves the global random state alone."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = recipe.build(digits.classes).to(device()).train()
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+        net = recipe.build(digits.classes, recipe.schedule()).to(device()).train()
+    average = AveragedModel(net, multi_avg_fn=power_average(recipe.ema_power))
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, weight_decay=recipe.weight_decay)
     return Run(recipe, digits, seed, net, average, optimizer, torch.Generator().manual_seed(seed))
+
+
+def power_average(power: int) -> Callable:
+    """For AveragedModel: average <- b average + (1 - b) new, b = (1 - 1/n)^power after n steps   [Karras 2024, sec. 3.1]
+
+    The weights after step k count as k^(power - 1) does: the average is as long as a fixed part of the run, however long it is.
+    """
+
+    @torch.no_grad()
+    def update(average: list[Tensor], new: list[Tensor], steps_before: Tensor) -> None:
+        torch._foreach_lerp_(average, new, 1 - (1 - 1 / (int(steps_before) + 1)) ** power)
+
+    return update
 
 
 def save_run(path: str | Path, run: Run) -> None:

@@ -7,10 +7,11 @@ from torch.testing import assert_close
 
 from minidiff.diffusion.guidance import classifier_guided, gradient
 from minidiff.diffusion.schedule import cosine
+from minidiff.exact.mixtures import Mixture
 from minidiff.nets.classifier import Judge, NoisyClassifier, log_prob_of
 from minidiff.nets.conditioning import ClassCondition, bind, drop_labels
-from minidiff.nets.layers import time_features
-from minidiff.nets.unet import UNet
+from minidiff.nets.layers import GlobalPlan, time_features
+from minidiff.nets.unet import UNet, VPrediction
 from minidiff.symbols import InputError
 
 
@@ -21,6 +22,13 @@ def randomised(net: nn.Module) -> nn.Module:
         for p in net.parameters():
             p.copy_(0.1 * torch.randn(p.shape, generator=g))
     return net.eval()
+
+
+def says(v):
+    """A network that answers v to everything."""
+    net = nn.Module()
+    net.forward = lambda x_t, t, c: v
+    return net
 
 
 @pytest.fixture
@@ -45,6 +53,17 @@ def test_every_pixel_can_see_every_pixel(batch):
     x_t = x_t.requires_grad_()
     randomised(UNet())(x_t, t)[:, 0, 0, 0].sum().backward()
     assert (x_t.grad[:, 0, 27, 27].abs() > 0).all()
+
+
+def test_the_plan_alone_joins_every_pair_of_places(batch):
+    """Dense layers between 7 x 7 places: without any attention, each place reaches each, and rows stay apart."""
+    x = torch.randn(2, 16, 7, 7, generator=torch.Generator().manual_seed(5)).requires_grad_()
+    plan, emb = randomised(GlobalPlan(16, 7, dim=12)), torch.randn(2, 12, generator=torch.Generator().manual_seed(6))
+    plan(x, emb)[0, 3, 6, 6].backward()
+    assert (x.grad[0, :, 0, 0].abs() > 0).all()
+    assert (x.grad[1] == 0).all()
+    assert not torch.allclose(plan(x, emb), plan(x, emb.flip(0)), atol=1e-3)
+    assert torch.equal(GlobalPlan(16, 7, dim=12)(x, emb), x)  # fresh, it is the identity
 
 
 def test_a_fresh_unet_guesses_zero(batch):
@@ -81,6 +100,28 @@ def test_time_features_against_the_formula():
         frequency = 10_000 ** (-i / 4)
         assert_close(features[:, i], torch.cos(t.double() * frequency).float(), rtol=1e-4, atol=1e-4)
         assert_close(features[:, 4 + i], torch.sin(t.double() * frequency).float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("level", [1, 300, 999, 1000])
+def test_the_exact_v_becomes_the_exact_noise(level):
+    """In a world with a known truth: v = sqrt(abar) eps - sqrt(1 - abar) x_0, from its exact denoiser and its E[x_0 | x_t]."""
+    schedule, dim = cosine(), 784
+    g = torch.Generator().manual_seed(4)
+    means = 0.5 * torch.randn(3, dim, generator=g, dtype=torch.float64)
+    ones = torch.ones_like(means)
+    world = Mixture(means, ones, ones[:, 0] / 3, torch.arange(3), schedule)
+    x_t, t = torch.randn(5, dim, generator=g, dtype=torch.float64), torch.full((5,), level)
+    eps = world.eps()(x_t, t)
+    v = schedule.abar[level].sqrt() * eps - (1 - schedule.abar[level]).sqrt() * world.x_0(x_t, t)
+    as_images = (-1, 1, 28, 28)
+    guess = VPrediction(says(v.reshape(as_images)), schedule.abar)(x_t.reshape(as_images), t)
+    assert_close(guess, eps.reshape(as_images), rtol=0, atol=1e-6)  # its tables are float32
+
+
+def test_v_prediction_at_pure_noise_is_x_t_whatever_the_network_says(batch):
+    x_t, schedule = batch[0], cosine()
+    guess = VPrediction(says(torch.ones_like(x_t)), schedule.abar)(x_t, torch.full((6,), schedule.T))
+    assert_close(guess, x_t, rtol=0, atol=1e-4)
 
 
 def test_null_row_is_the_last_and_not_a_digit():

@@ -20,7 +20,8 @@ from minidiff.training.recipes import RECIPES
 def made(name="ddpm", schedule=None, data="d" * 64, classes=10) -> Trained:
     torch.manual_seed(0)
     facts = {"recipe": RECIPES[name].facts(), "classes": classes, "data_sha256": data, "seed": 0}
-    return Trained(RECIPES[name].build(classes), schedule or cosine(), facts)
+    schedule = schedule or cosine()
+    return Trained(RECIPES[name].build(classes, schedule), schedule, facts)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_what_is_saved_comes_back(name, tmp_path):
     for key, value in trained.net.state_dict().items():
         assert torch.equal(loaded.net.state_dict()[key], value)
     assert loaded.schedule.same_as(trained.schedule)
-    assert {**trained.facts, "format": 1} == loaded.facts
+    assert {**trained.facts, "format": 2} == loaded.facts
     assert not loaded.net.training
     assert kind(path) == name
 
@@ -51,7 +52,8 @@ def test_half_precision_rounds_to_half_precision(file):
 def test_shipped_weights(name):
     """Small, of the shipped recipe, of the shipped data, with the facts of the run inside."""
     path = checkpoints.SHIPPED / f"{name}.safetensors"
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 3_000_000
+    assert sum(file.stat().st_size for file in checkpoints.SHIPPED.iterdir()) < 12_000_000
     from minidiff.digits.mnist import load_digits
 
     trained = load(name, data_sha256=load_digits("train").sha256)
@@ -92,9 +94,9 @@ def test_another_recipe(file):
 
 def test_another_shape(tmp_path):
     trained = made()
-    trained.net["unet"].enter = torch.nn.Conv2d(4, 40, 3)
+    trained.net["unet"].net.enter = torch.nn.Conv2d(4, 40, 3)
     save(tmp_path / "w.safetensors", trained)
-    with pytest.raises(InputError, match=r"(?s)do not fit the recipe 'ddpm'.*unet.enter.weight"):
+    with pytest.raises(InputError, match=r"(?s)do not fit the recipe 'ddpm'.*unet.net.enter.weight"):
         load("ddpm", tmp_path / "w.safetensors")
 
 
@@ -105,12 +107,12 @@ def test_another_data_set(file):
 
 def test_another_format_or_no_metadata(tmp_path, file):
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(InputError, match="format 1 of minidiff's weights was expected, None came"):
+    with pytest.raises(InputError, match="format 2 of minidiff's weights was expected, None came"):
         load("ddpm", tmp_path / "foreign.safetensors")
     with safe_open(file, "pt") as opened:
         tensors, facts = {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(opened.metadata()["minidiff"])  # noqa: SIM118
     save_file(tensors, file, metadata={"minidiff": json.dumps({**facts, "format": 99})})
-    with pytest.raises(InputError, match="format 1 .* 99 came"):
+    with pytest.raises(InputError, match="format 2 .* 99 came"):
         load("ddpm", file)
 
 

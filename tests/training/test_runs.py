@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +120,35 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(digits, tmp_pa
     assert len(continue_run(tmp_path / "c", recipe, digits).losses) == 3
 
 
+def test_a_disk_that_becomes_full_keeps_the_last_checkpoint(digits, tmp_path):
+    """Room for the first checkpoint and none for the second: the run says so and stops, and can be continued."""
+    resource = pytest.importorskip("resource")
+    whole = train(RECIPE, digits, progress=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    calls = []
+
+    def fills_the_disk(net, x_0, y, schedule, draws):
+        calls.append(1)
+        if len(calls) == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        return RECIPE.loss(net, x_0, y, schedule, draws)
+
+    recipe = replace(RECIPE, loss=fills_the_disk)
+    try:
+        with pytest.raises(InputError, match="not written .* What was there before is untouched"):
+            train(recipe, digits, progress=False, saving=Saving(tmp_path / "c", 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    rest = train(recipe, digits, progress=False, saving=Saving(tmp_path / "c", 100, resume=True))
+    assert same(rest.net.state_dict(), whole.net.state_dict())
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
+def test_no_permission_is_told_before_the_work(capsys):
+    assert main(["train", "ddpm", "--steps", "1", "--out", "/proc/w.safetensors"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_two_runs_must_not_write_to_one_file(tmp_path, capsys):
     out = tmp_path / "w.safetensors"
     with only_run(out):
@@ -134,7 +164,8 @@ def test_processes_draw_together_what_one_draws_alone(world):
     def draws(rank, world):
         mine = Draws(torch.Generator().manual_seed(0), rank, world)
         like = torch.empty(8 // world, 1, 2, 2, dtype=torch.float64)
-        return mine.levels(len(like), 1, 1000), mine.normal(like), mine.uniform(len(like), 4), mine.mine(torch.arange(8))
+        levels = torch.stack([mine.levels(len(like), 1, 1000), mine.middle_levels(len(like), 1000, 0.5, 0.9)], dim=1)
+        return levels, mine.normal(like), mine.uniform(len(like), 4), mine.mine(torch.arange(8))
 
     together = [torch.cat(parts) for parts in zip(*(draws(rank, world) for rank in range(world)), strict=True)]
     assert all(torch.equal(a, b) for a, b in zip(together, draws(0, 1), strict=True))
@@ -149,6 +180,7 @@ def test_a_batch_that_cannot_be_shared():
 CURVE = """
 import json, sys
 from dataclasses import replace
+from pathlib import Path
 from minidiff import RECIPES, load_digits, training_steps
 from minidiff.training.draws import processes
 recipe = replace(RECIPES["unet"], steps=50, batch=16, warmup=10)
@@ -173,4 +205,4 @@ def test_two_processes_under_torchrun_follow_the_curve_of_one(tmp_path):
     one, two = (torch.tensor(json.loads((tmp_path / name).read_text())) for name in ("one.json", "two.json"))
     assert len(one) == len(two) == 50
     assert (one - two).abs().max() < 1e-5
-    assert one[-1] < 0.5 * one[0]
+    assert one[-1] < 0.7 * one[0]

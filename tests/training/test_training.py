@@ -1,5 +1,6 @@
 """Losses, the loop and the learning rate: against formulas written a second time, and by learning something."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ from torch.testing import assert_close
 from minidiff.diffusion.process import q_sample
 from minidiff.diffusion.schedule import cosine
 from minidiff.digits.mnist import Digits, load_digits
+from minidiff.nets.unet import VPrediction
 from minidiff.symbols import InputError
-from minidiff.training import losses
+from minidiff.training import loop, losses
 from minidiff.training.device import device
 from minidiff.training.draws import Draws
 from minidiff.training.loop import curve, learning_rate, train, training_steps
@@ -41,6 +43,24 @@ def test_simple_loss_is_0_for_the_truth_and_1_for_silence():
     assert abs(silent.item() - 1) < 5 * math.sqrt(2 / noise.numel())
 
 
+def test_v_loss_is_the_square_of_the_miss_of_v():
+    """v = sqrt(abar) noise - sqrt(1 - abar) x_0, written out here; t = T, where 1 / abar is above 10^8, included."""
+    schedule, g = cosine(), torch.Generator().manual_seed(0)
+    x_0, noise, v_hat = torch.randn(3, 50, 1, 28, 28, generator=g).unbind(0)
+    x_0[0], t = x_0[0].clamp(-1, 1), Draws(g).levels(50, 1, schedule.T)
+    t[:3] = torch.tensor([1, 999, 1000])
+    a = schedule.abar[t][:, None, None, None]
+    v = a.sqrt() * noise - (1 - a).sqrt() * x_0
+    network = nn.Module()
+    network.forward = lambda x_t, t, c: v_hat[: len(x_t)]
+    eps = VPrediction(network, schedule.abar)
+    whole = losses.v_loss(eps, x_0, t, noise, schedule)
+    assert_close(whole, (v - v_hat).square().mean().float(), rtol=1e-3, atol=0)
+    extreme = [part[:3] for part in (x_0, t, noise)]
+    assert_close(losses.v_loss(eps, *extreme, schedule), (v - v_hat)[:3].square().mean().float(), rtol=2e-3, atol=0)
+    assert losses.v_loss(lambda x_t, t: noise, x_0, t, noise, schedule) == 0
+
+
 @pytest.mark.parametrize("lowest", [0, 1])
 def test_every_level_is_drawn_equally_often(lowest):
     schedule, n = cosine(T=20), 100_000
@@ -48,6 +68,19 @@ def test_every_level_is_drawn_equally_often(lowest):
     expected = n / (21 - lowest)
     assert counts[:lowest].sum() == 0
     assert ((counts[lowest:] - expected).abs() < 5 * math.sqrt(expected)).all()
+
+
+def test_middle_levels_are_logit_normal():
+    """logit(t / T) has the quantiles of N(mean, spread^2), and t lies in 1..T whatever the numbers."""
+    n, T = 100_000, 1000
+    t = Draws(torch.Generator().manual_seed(0)).middle_levels(n, T, 0.5, 0.9)
+    normal = torch.distributions.Normal(0.5, 0.9)
+    for level in (200, 500, 622, 900):
+        expected = normal.cdf(torch.logit(torch.tensor(level / T))).item()
+        share = (t <= level).double().mean().item()
+        assert abs(share - expected) < 5 * math.sqrt(expected * (1 - expected) / n), level
+    wild = Draws(torch.Generator().manual_seed(0)).middle_levels(1000, T, 0.0, 100.0)
+    assert (wild.min(), wild.max()) == (1, T)
 
 
 def test_unet_loss_drops_a_tenth_of_the_labels():
@@ -81,7 +114,7 @@ def test_denoisers_are_trained_on_every_level_and_never_on_level_0(name):
             levels.append(t)
             return 0 * x_t
 
-    net = RECIPES[name].build(10)
+    net = RECIPES[name].build(10, cosine())
     net["unet"] = Silence()
     RECIPES[name].loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), Draws(torch.Generator()))
     assert levels[0].unique().tolist() == list(range(1, 10))
@@ -116,13 +149,26 @@ def test_jitter_moves_images_and_keeps_background():
 
 
 def test_learning_rate_warms_up_and_ends_at_zero():
-    recipe = replace(RECIPES["unet"], steps=1000, warmup=100, peak_lr=2.0)
-    rates = [learning_rate(step, recipe) for step in range(1, 1001)]
+    recipe = replace(RECIPES["unet"], warmup=100, peak_lr=2.0)
+    rates = [learning_rate(done, done / 1000, recipe) for done in range(1000)]
     assert rates[0] == pytest.approx(0.02)
-    assert rates[99] == pytest.approx(2.0)
-    assert rates[549] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
-    assert max(rates) == 2.0
+    assert rates[49] == pytest.approx(1.0, rel=0.01)  # half-way up
+    assert rates[500] == pytest.approx(1.0)  # half-way down
+    assert 0 < rates[-1] < 1e-4
+    assert rates.index(max(rates)) == 99
+    assert learning_rate(5000, 1.0, recipe) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_seconds_limit_a_run_and_its_learning_rate_fits_itself(digits, monkeypatch):
+    """A clock that moves by one second between readings: a step takes one, 8 seconds are 8 steps, and the rate ends at 0."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(ticks)))
+    run = begin(replace(RECIPES["judge"], seconds=8.0, batch=4, warmup=2, peak_lr=1.0), digits)
+    rates = []
+    for state in training_steps(run.recipe, digits, run=run):
+        rates += [group["lr"] for group in run.optimizer.param_groups]
+        assert run.progress() == pytest.approx(state.step / 8)
+    assert rates == pytest.approx([min(1, (k + 1) / 2) * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
 
 
 def test_every_image_is_seen_once_an_epoch(digits):
@@ -158,25 +204,36 @@ def test_training_leaves_the_global_generator_alone(digits):
 
 
 def test_average_is_the_formula(digits):
-    """theta_ema <- ema theta_ema + (1 - ema) theta, recomputed beside torch's AveragedModel; the first step copies."""
-    recipe = replace(RECIPES["judge"], steps=4, batch=8, ema=0.5, warmup=1, peak_lr=0.01)
-
-    def bias(recipe, step):
-        state = next(state for state in training_steps(recipe, digits) if state.step == step)
-        return state.average.state_dict()["judge.head.bias"]
-
-    raw = [bias(replace(recipe, ema=0.0), step) for step in (1, 2, 3)]
-    expected = 0.5 * (0.5 * raw[0] + 0.5 * raw[1]) + 0.5 * raw[2]
-    assert_close(bias(recipe, 3), expected)
-    assert not torch.allclose(raw[1], raw[2])
+    """By definition, not by recursion: the weights after step k count as k^p - (k - 1)^p, which is about k^(p - 1)."""
+    recipe, power = replace(RECIPES["judge"], steps=4, batch=8, ema_power=3, warmup=1, peak_lr=0.01), 3
+    run = begin(recipe, digits)
+    raw = []
+    for state in training_steps(recipe, digits, run=run):  # noqa: B007, used after the loop
+        raw.append(run.net["judge"].head.bias.detach().clone())
+    weights = torch.tensor([k**power - (k - 1) ** power for k in range(1, 5)]) / 4**power
+    assert_close(state.average["judge"].head.bias, sum(w * bias for w, bias in zip(weights, raw, strict=True)))
+    assert not torch.allclose(raw[-2], raw[-1])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(digits):
     def breaks(net, x_0, y, schedule, draws):
-        return net["unet"].enter.weight.sum() * math.nan
+        return net["unet"].net.enter.weight.sum() * math.nan
 
     with pytest.raises(FloatingPointError, match="loss became nan at step 1, learning rate"):
         train(replace(RECIPES["ddpm"], loss=breaks), digits, progress=False)
+
+
+def test_compiling_is_asked_for_and_happens_once(digits, monkeypatch):
+    calls = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: calls.append(type(self).__name__))
+    list(training_steps(replace(LIVE["unet"], steps=1, batch=4), digits))
+    assert not calls
+    monkeypatch.setenv("MINIDIFF_COMPILE", "1")
+    list(training_steps(replace(LIVE["unet"], steps=2, batch=4), digits))
+    assert calls == ["VPrediction"]
+    monkeypatch.setenv("MINIDIFF_COMPILE", "yes")
+    with pytest.raises(InputError, match="must be 0 or 1, got 'yes'"):
+        list(training_steps(LIVE["unet"], digits))
 
 
 def test_curve_is_short_and_keeps_the_mean():

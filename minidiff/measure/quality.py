@@ -1,0 +1,163 @@
+"""What shipped weights are worth: measured, written into their files and into data/weights/README.md.
+
+python -m minidiff.measure.quality [FOLDER]
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from minidiff.diffusion.guidance import clipped
+from minidiff.diffusion.process import draw_noise, q_sample
+from minidiff.diffusion.samplers import ddim_path, last
+from minidiff.digits.mnist import Digits, load_digits
+from minidiff.measure.metrics import Moments, confident, frechet_distance, frechet_floor, judged, moments, share_error
+from minidiff.nets.conditioning import bind
+from minidiff.symbols import Images
+from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
+from minidiff.training.device import device
+from minidiff.training.generation import BATCH, cfg, generate, start_noise
+from minidiff.training.recipes import RECIPES
+
+N, STEPS, SEED = 1_000, 50, 0
+LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes are hard to tell apart for anybody
+
+
+class Ruler(NamedTuple):
+    """What samples are measured against: the judge, its features of the training images, and the floor at N images."""
+
+    judge: Trained
+    train: Moments
+    floor: float
+    test: Digits
+
+
+def ruler(judge: Trained) -> Ruler:
+    """Measured in the shipped MNIST: all 60,000 training images, ten sets of 1,000 test images for the floor."""
+    train, test = load_digits("train"), load_digits("test")
+    mine = moments(judge, train.x_0().to(device()))
+    return Ruler(judge, mine, frechet_floor(judge, mine, test.x_0().to(device()), N), test)
+
+
+def of_unet(unet: Trained, by: Ruler, weights: tuple[float, ...] = (1.0, 0.0)) -> dict:
+    """CFG samples at these w: the share read as asked, and the Frechet distance in units of the floor."""
+    y = torch.arange(10).repeat_interleave(N // 10).to(device())
+    found = {}
+    for w in weights:
+        x_0 = generate(cfg(unet), y, w, STEPS, SEED)
+        verdict = judged(by.judge, x_0, y)
+        found |= {f"as_asked_w{w:g}": verdict.as_asked, f"as_asked_w{w:g}_error": verdict.as_asked_error}
+        found[f"frechet_w{w:g}"] = _in_floors(x_0, by)
+    return found
+
+
+def of_ddpm(ddpm: Trained, by: Ruler) -> dict:
+    """Unconditional samples: the share of which the judge is over 0.9 sure, and the Frechet distance in units of the floor."""
+    eps = clipped(bind(ddpm.net["unet"]), ddpm.schedule)
+    noise = start_noise(N, SEED).to(device()).split(BATCH)
+    x_0 = torch.cat([last(ddim_path(eps, x_T, ddpm.schedule, STEPS)) for x_T in noise])
+    sure = confident(by.judge, x_0)
+    return {"judge_sure": sure, "judge_sure_error": share_error(round(sure * N), N), "frechet": _in_floors(x_0, by)}
+
+
+def of_classifier(classifier: Trained, by: Ruler) -> dict:
+    """Accuracy on the noised test images, level by level."""
+    found = {}
+    for t, right, n in accuracies(classifier, by.test):
+        found |= {f"accuracy_t{t}": right, f"accuracy_t{t}_error": share_error(round(right * n), n)}
+    return found
+
+
+def of_judge(judge: Trained, by: Ruler) -> dict:
+    """Accuracy on the clean test images."""
+    verdict = judged(judge, by.test.x_0().to(device()), by.test.labels.to(device()))
+    return {"accuracy": verdict.as_asked, "accuracy_error": verdict.as_asked_error}
+
+
+MEASURES: Mapping[str, Callable[[Trained, Ruler], dict]] = {
+    "ddpm": of_ddpm,
+    "classifier": of_classifier,
+    "unet": of_unet,
+    "judge": of_judge,
+}
+
+
+def accuracies(classifier: Trained, test: Digits, levels: tuple[int, ...] = LEVELS) -> list[tuple[int, float, int]]:
+    """(t, share of n noised test images that are classified rightly, n); the same noise for every classifier."""
+    generator, found = torch.Generator().manual_seed(SEED), []
+    for level in levels:
+        right = 0
+        for x_0, y in zip(test.x_0().split(500), test.labels.split(500), strict=True):
+            t = torch.full((len(y),), level)
+            x_t = q_sample(x_0, t, draw_noise(x_0, generator), classifier.schedule)
+            with torch.no_grad():
+                guess = classifier.net["classifier"](x_t.to(device()), t.to(device())).argmax(dim=1).cpu()
+            right += int((guess == y).sum())
+        found.append((level, right / len(test.labels), len(test.labels)))
+    return found
+
+
+def as_text(quality: Mapping[str, float]) -> str:
+    """What a measure found, for people: shares in per cent with their standard errors, distances in floors."""
+    parts = []
+    for key, value in quality.items():
+        if f"{key}_error" in quality:
+            parts.append(f"{key} {100 * value:.2f} ± {100 * quality[f'{key}_error']:.2f} %")
+        elif not key.endswith("_error"):
+            parts.append(f"{key} {value:.2f}")
+    return "; ".join(parts)
+
+
+def as_markdown(facts: Mapping[str, dict]) -> str:
+    """data/weights/README.md from the metadata of the files."""
+    lines = [
+        "# The shipped weights",
+        "",
+        "Made by `make train`; this page is made from the files' own metadata by `make quality`, which measures each model:",
+        f"n = {N:,} samples, DDIM with {STEPS} steps, seed {SEED}, ± one standard error; classifiers on the 10,000 test images.",
+        "judge_sure: the share of samples of which the judge is over 0.9 sure. frechet: in the judge's features, against the",
+        f"60,000 training images, in units of the floor, which is what {N:,} real test images get (mean of ten sets). _w1, _w0:",
+        "at this w. Weights are float16, the schedule's betas float64.",
+        "",
+        "| file | trained by | images seen | minutes | precision | seed | measured |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, fact in facts.items():
+        recipe = f"{fact['recipe']['steps']:,} steps of {fact['recipe']['batch']}"
+        how = f"{fact['device']}, {fact['precision']}"
+        cells = [
+            f"{name}.safetensors",
+            recipe,
+            f"{fact['images_seen']:,}",
+            fact["minutes"],
+            how,
+            fact["seed"],
+            as_text(fact["quality"]),
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    (data,) = {fact["data_sha256"] for fact in facts.values()}
+    return "\n".join([*lines, "", f"All were trained on the data set with SHA-256 {data}.", ""])
+
+
+def main(folder: Path = SHIPPED) -> None:
+    """Measure every model in the folder, write what was found into its file, and all of it into README.md."""
+    models = {name: load(name, folder / f"{name}.safetensors") for name in RECIPES}
+    for model in models.values():
+        model.net.to(device())
+    by, facts = ruler(models["judge"]), {}
+    for name, model in models.items():
+        facts[name] = {**model.facts, "quality": MEASURES[name](model, by)}
+        save(folder / f"{name}.safetensors", Trained(model.net, model.schedule, facts[name]))
+        print(f"{name}: {as_text(facts[name]['quality'])}", flush=True)
+    write_atomically(folder / "README.md", as_markdown(facts).encode())
+
+
+def _in_floors(x_0: Images, by: Ruler) -> float:
+    return round(frechet_distance(moments(by.judge, x_0), by.train) / by.floor, 4)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
