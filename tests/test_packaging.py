@@ -77,4 +77,4 @@ def test_the_table_in_readme_is_the_measured_one():
         (row,) = [row for row in same if not s or float(row["s"]) == float(s)]
         assert row["n"] == n.replace(",", "")
         assert f"{100 * float(row['as_asked']):.2f}" == share
-        assert f"{100 * float(row['as_asked_error']):.2f}" == error
+        assert abs(100 * float(row["as_asked_error"]) - float(error)) < 0.0051  # the file holds five digits
