@@ -179,12 +179,20 @@ def test_parse_digits():
         parse_digits("3-")
 
 
+def hear_ctrl_c():
+    """In the child, before it starts: a background job of a shell would ignore Ctrl-C, and its children with it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+HEARS_CTRL_C = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "preexec_fn": hear_ctrl_c}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_during_training_changes_no_file(tmp_path):
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"old")
     command = [sys.executable, "-m", "minidiff", "train", "ddpm", "--out", str(weights)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, text=True, **HEARS_CTRL_C) as process:
         assert "ddpm: 12000 steps" in process.stdout.readline()
         time.sleep(2)
         process.send_signal(signal.SIGINT)
@@ -199,7 +207,7 @@ def test_ctrl_c_during_training_changes_no_file(tmp_path):
 def test_ctrl_c_after_a_checkpoint_says_how_to_go_on(tmp_path):
     weights = tmp_path / "w.safetensors"
     command = [sys.executable, "-m", "minidiff", "train", "ddpm", "--checkpoint-every", "1", "--out", str(weights)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, text=True, **HEARS_CTRL_C) as process:
         while not (tmp_path / "w.safetensors.checkpoint").exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
