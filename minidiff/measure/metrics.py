@@ -30,7 +30,7 @@ def judged(judge: Trained, x_0: Images, y: Int[Tensor, " labels"]) -> Verdict:
     """
     if len(x_0) == 0 or len(x_0) != len(y):
         raise InputError(f"The judge wants at least one image and one label each, got {len(x_0)} and {len(y)}.")
-    p = _in_pieces(lambda piece: F.softmax(judge.net["judge"](piece), dim=1), x_0)
+    p = _probabilities(judge, x_0)
     right, sure, n = int((p.argmax(dim=1) == y).sum()), p.max(dim=1).values.double(), len(y)
     spread = float(sure.std()) / math.sqrt(n) if n > 1 else float("nan")
     return Verdict(n, right / n, share_error(right, n), float(sure.mean()), spread)
@@ -38,7 +38,7 @@ def judged(judge: Trained, x_0: Images, y: Int[Tensor, " labels"]) -> Verdict:
 
 def confident(judge: Trained, x_0: Images, above: float = 0.9) -> float:
     """The share of images of which the judge is sure: max_k p(k | x_0) > above."""
-    p = _in_pieces(lambda piece: F.softmax(judge.net["judge"](piece), dim=1), x_0)
+    p = _probabilities(judge, x_0)
     return float((p.max(dim=1).values > above).double().mean())
 
 
@@ -76,6 +76,11 @@ def frechet_floor(judge: Trained, train: Moments, test_images: Images, n: int) -
     if not sets:
         raise InputError(f"The floor wants at least one set of n = {n} test images, got {len(test_images)} in all.")
     return sum(frechet_distance(one, train) for one in sets) / len(sets)
+
+
+def _probabilities(judge: Trained, x_0: Images) -> Tensor:
+    """The judge's p(k | x_0), a row for each image."""
+    return _in_pieces(lambda piece: F.softmax(judge.net["judge"](piece), dim=1), x_0)
 
 
 def _in_pieces(f: Callable[[Images], Tensor], x_0: Images) -> Tensor:

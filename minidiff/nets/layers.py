@@ -79,8 +79,8 @@ class SelfAttention(nn.Module):
 class GlobalPlan(nn.Module):
     """x + g(x): the map squeezed to a few channels, dense layers over all their numbers at once, and back.
 
-    A convolution sees the same everywhere, and attention weighs places alike whatever lies between; a dense layer has weights
-    of its own for every pair of places, and where noise hides the strokes, only all pixels together show which digit it is.
+    A convolution has the same weights everywhere, and our attention is not told positions; a dense layer has weights of its own
+    for every pair of places, and where noise hides the strokes, only all pixels together show which digit it is.
     """
 
     def __init__(self, channels: int, size: int, dim: int, squeezed: int = 8, hidden: int = 256, depth: int = 2):
