@@ -1,8 +1,8 @@
-"""Why the recipes are as they are: live budgets, one thing changed at a time. python -m minidiff.measure.trials FILE
+"""Why the recipes are as they are: half a live budget, one thing changed at a time. python -m minidiff.measure.trials FILE
 
-A row: for the conditional U-Net digits as asked and Frechet distance (in units of the
-floor) at w = 1 and unguided, for the unconditional one the share of which the judge is sure, and the distance; n = 1,000, DDIM
-with 50 steps, seed 0. Finished rows are kept when the command is interrupted, and are not made again.
+A row: for the conditional U-Net digits as asked and Frechet distance (in units of the floor) at w = 1 and unguided, for the
+unconditional one the share of which the judge is sure, the distance and the grain; n = 500, DDIM with 50 steps, seed 0.
+Finished rows are kept when the command is interrupted, and are not made again.
 """
 
 import csv
@@ -16,23 +16,31 @@ from torch import Tensor, nn
 
 from minidiff.diffusion.schedule import NoiseSchedule, linear
 from minidiff.digits.mnist import load_digits
-from minidiff.measure.quality import MEASURES, Ruler, ruler
+from minidiff.measure.quality import MEASURES
+from minidiff.measure.reference import Reference, reference
 from minidiff.nets.conditioning import bind
 from minidiff.symbols import Denoiser, Images, Labels
 from minidiff.training.checkpoints import load, write_atomically
 from minidiff.training.draws import Draws
 from minidiff.training.loop import train
-from minidiff.training.losses import Loss, simple_loss, told, v_loss
+from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, Loss, simple_loss, told, v_loss
+from minidiff.training.optimizers import adamw
 from minidiff.training.recipes import LIVE, Recipe, build_ddpm, build_unet
 
 OF_UNET = [f"{what}_w{w}{error}" for w in (1, 0) for what, error in (("as_asked", ""), ("as_asked", "_error"), ("frechet", ""))]
-FIELDS = ["model", "changed", *OF_UNET, "judge_sure", "judge_sure_error", "frechet"]
+FIELDS = ["model", "changed", *OF_UNET, "judge_sure", "judge_sure_error", "frechet", "grain_percent"]
 
 
 def v_loss_everywhere(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """The recipe's loss with t uniform in 1..T   [Ho 2020, Alg. 1]"""
     t = draws.levels(len(x_0), 1, schedule.T).to(x_0.device)
     return v_loss(_conditional(net, y, draws), x_0, t, draws.normal(x_0), schedule)
+
+
+def v_loss_in_the_middle(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+    """The recipe's loss with every t from the middle, for an unconditional network."""
+    t = draws.middle_levels(len(x_0), schedule.T, LEVEL_MEAN, LEVEL_SPREAD).to(x_0.device)
+    return v_loss(bind(net["unet"]), x_0, t, draws.normal(x_0), schedule)
 
 
 def simple_loss_everywhere(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
@@ -69,36 +77,41 @@ class Skip(nn.Module):
         return x
 
 
-UNET, DDPM = LIVE["unet"], LIVE["ddpm"]
+STEPS, N = 600, 500
+UNET, DDPM = (replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm"))
 CHOSEN = "as chosen"
 TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("unet", CHOSEN): UNET,
+    ("unet", "AdamW, peak_lr 3e-3"): replace(UNET, optimizers=adamw, peak_lr=3e-3),
     ("unet", "t uniform in 1..T"): replace(UNET, loss=v_loss_everywhere),
     ("unet", "t uniform and simple loss and eps (Ho 2020)"): replace(UNET, build=build_eps, loss=simple_loss_everywhere),
     ("unet", "without the dense layers"): replace(UNET, build=build_without_plan),
     ("unet", "linear schedule"): replace(UNET, schedule=linear),
     ("ddpm", CHOSEN): DDPM,
+    ("ddpm", "AdamW, peak_lr 3e-3"): replace(DDPM, optimizers=adamw, peak_lr=3e-3),
+    ("ddpm", "no uniform levels"): replace(DDPM, loss=v_loss_in_the_middle),
     ("ddpm", "without the dense layers"): replace(DDPM, build=build_ddpm_without_plan),
 }
 
 
-def tried(model: str, changed: str, by: Ruler) -> dict:
+def tried(model: str, changed: str, by: Reference) -> dict:
     """One row: train it, measure it."""
     trained = train(TRIALS[model, changed], load_digits("train"))
-    return {"model": model, "changed": changed} | {key: round(value, 4) for key, value in MEASURES[model](trained, by).items()}
+    return {"model": model, "changed": changed} | {key: round(value, 4) for key, value in MEASURES[model](trained, by, N).items()}
 
 
 def main(path: Path) -> None:
     """Make every row that is not yet in the file; print it; write the file after every row."""
     rows = list(csv.DictReader(path.read_text().splitlines()[1:])) if path.exists() else []
-    there, by = {(row["model"], row["changed"]) for row in rows}, ruler(load("judge"))
+    there, by = {(row["model"], row["changed"]) for row in rows}, reference(load("judge"))
     for model, changed in TRIALS:
         if (model, changed) in there:
             continue
         rows.append(tried(model, changed, by))
         print(rows[-1], flush=True)
         text = io.StringIO()
-        text.write(f"# python -m minidiff.measure.trials {path.name}: n = 1000; DDIM 50 steps; seed 0; frechet in floors\n")
+        setting = f"{STEPS} training steps; n = {N}; DDIM 50 steps; seed 0; frechet in floors"
+        text.write(f"# python -m minidiff.measure.trials {path.name}: {setting}\n")
         writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -36,6 +36,11 @@ class Draws(NamedTuple):
         z = mean + spread * torch.randn(self.world * rows, generator=self.generator)
         return self.mine((T * torch.sigmoid(z)).ceil().long().clamp(1, T))
 
+    def mixed_levels(self, rows: int, T: int, mean: float, spread: float, everywhere: float) -> Steps:
+        """A share `everywhere` of the rows uniform in 1..T, the others middle_levels."""
+        chosen = self.uniform(rows)[:, 0] < everywhere
+        return torch.where(chosen, self.levels(rows, 1, T), self.middle_levels(rows, T, mean, spread))
+
     def uniform(self, rows: int, columns: int = 1) -> Float[Tensor, "rows columns"]:
         """Numbers in [0, 1)."""
         return self.mine(torch.rand(columns, self.world * rows, generator=self.generator).T)

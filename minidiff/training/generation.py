@@ -41,13 +41,25 @@ def cg(ddpm: Trained, classifier: Trained) -> Guided:
 
     Raises InputError unless both were trained on the same data with the same schedule.
     """
-    same_origin(ddpm, classifier)
+    return _by_classifier(ddpm, classifier, lambda y: bind(ddpm.net["unet"]))
+
+
+def cg_conditional(unet: Trained, classifier: Trained) -> Guided:
+    """Classifier guidance on top of the conditional model: M4 with eps(x_t, t, y), which is what M6 starts from.
+
+    The network has used p(y|x_t) once already, so s = 1 + w, as in M6   [Dhariwal & Nichol 2021, table 4]. Errors as in cg.
+    """
+    return _by_classifier(unet, classifier, lambda y: bind(unet.net["unet"], unet.net["classes"](y)))
+
+
+def _by_classifier(model: Trained, classifier: Trained, eps: Callable[[Labels], Denoiser]) -> Guided:
+    same_origin(model, classifier)
 
     def denoiser(y: Labels, w: float) -> Denoiser:
         log_prob = log_prob_of(classifier.net["classifier"], y)
-        return clipped(classifier_guided(bind(ddpm.net["unet"]), log_prob, ddpm.schedule, w), ddpm.schedule)
+        return clipped(classifier_guided(eps(y), log_prob, model.schedule, w), model.schedule)
 
-    return Guided(denoiser, ddpm.schedule)
+    return Guided(denoiser, model.schedule)
 
 
 class Method(NamedTuple):
@@ -58,7 +70,11 @@ class Method(NamedTuple):
     s_at_zero: float
 
 
-METHODS = {"cfg": Method(("unet",), cfg, 1.0), "cg": Method(("ddpm", "classifier"), cg, 0.0)}
+METHODS = {
+    "cfg": Method(("unet",), cfg, 1.0),
+    "cg": Method(("ddpm", "classifier"), cg, 0.0),
+    "cg_cond": Method(("unet", "classifier"), cg_conditional, 1.0),
+}
 
 
 def start_noise(n: int, seed: int) -> Images:

@@ -1,4 +1,4 @@
-"""One training loop for every model: AdamW, warm-up and cosine, an average of the weights, one process or many."""
+"""One training loop for every model: a loss, a step, warm-up and cosine, an average of the weights, one process or many."""
 
 import math
 import time
@@ -19,6 +19,7 @@ from minidiff.training.checkpoints import Trained
 from minidiff.training.device import autocast, compiled, device, precision
 from minidiff.training.draws import Draws, processes, share_of
 from minidiff.training.losses import Loss
+from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import Recipe
 from minidiff.training.runs import Run, begin, continue_run, save_run
 
@@ -57,16 +58,14 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
         start, step, rate = time.monotonic(), len(run.losses) + 1, learning_rate(len(run.losses), run.progress(), recipe)
         chosen = draws.mine(run.next_rows())
         x_0, y = to_pixels(digits.images[chosen]).to(where), digits.labels[chosen].to(where)
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
         with autocast(where):
             loss = module(x_0, y, draws)
-        run.optimizer.zero_grad()
+        run.net.zero_grad()
         loss.backward()
         value = _mean(loss.detach(), among.world)
         if not math.isfinite(value):
             raise FloatingPointError(f"The loss became {value} at step {step}, learning rate {rate:.2g}: stopped.")
-        run.optimizer.step()
+        take_step(run.optimizers, rate)
         run.average.update_parameters(run.net)
         run.losses.append(value)
         run.seconds += _mean(torch.tensor(time.monotonic() - start, device=where), among.world)

@@ -14,21 +14,22 @@ from minidiff.digits.mnist import Digits
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import read_tensors, write_atomically
 from minidiff.training.device import compiled, device, precision
+from minidiff.training.optimizers import Optimizers, restore, tensors_of
 from minidiff.training.recipes import Recipe
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(eq=False)
 class Run:
-    """A run of a recipe after len(losses) steps: weights, their average, the optimizer, everything random, rows still to see."""
+    """A run of a recipe after len(losses) steps: weights, their average, the optimizers, everything random, rows still to see."""
 
     recipe: Recipe
     digits: Digits
     seed: int
     net: nn.ModuleDict
     average: AveragedModel
-    optimizer: torch.optim.AdamW
+    optimizers: Optimizers
     generator: torch.Generator
     left: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     losses: list[float] = field(default_factory=list)
@@ -60,8 +61,8 @@ def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
         torch.manual_seed(seed)
         net = recipe.build(digits.classes, recipe.schedule()).to(device()).train()
     average = AveragedModel(net, multi_avg_fn=power_average(recipe.ema_power))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, weight_decay=recipe.weight_decay)
-    return Run(recipe, digits, seed, net, average, optimizer, torch.Generator().manual_seed(seed))
+    optimizers = recipe.optimizers(net, recipe.weight_decay)
+    return Run(recipe, digits, seed, net, average, optimizers, torch.Generator().manual_seed(seed))
 
 
 def power_average(power: int) -> Callable:
@@ -81,8 +82,7 @@ def save_run(path: str | Path, run: Run) -> None:
     """Write the whole state to one safetensors file, atomically: after a kill at any moment the old or the new one is there."""
     tensors = {f"net.{key}": value for key, value in run.net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in run.average.state_dict().items()}
-    for i, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items()}
+    tensors |= {f"optimizer.{key}": value for key, value in tensors_of(run.optimizers).items()}
     tensors |= {"generator": run.generator.get_state(), "left": run.left}
     tensors["losses"] = torch.tensor(run.losses, dtype=torch.float64)
     facts = json.dumps({**run.identity(), "seconds": run.seconds})
@@ -108,14 +108,10 @@ def continue_run(path: str | Path, recipe: Recipe, digits: Digits, seed: int = 0
     try:
         run.net.load_state_dict(parts["net"])
         run.average.load_state_dict(parts["average"])
-        state: dict[int, dict] = {}
-        for key, value in parts["optimizer"].items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state})
+        restore(run.optimizers, parts["optimizer"])
         run.generator.set_state(tensors["generator"])
         run.left, run.losses, run.seconds = tensors["left"], tensors["losses"].tolist(), facts["seconds"]
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, IndexError) as error:
         raise InputError(f"{path}: the checkpoint does not fit the recipe {recipe.name!r}. {error}") from error
     return run
 

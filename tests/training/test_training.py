@@ -83,6 +83,17 @@ def test_middle_levels_are_logit_normal():
     assert (wild.min(), wild.max()) == (1, T)
 
 
+def test_mixed_levels_are_uniform_for_a_share_and_from_the_middle_for_the_rest():
+    """P(t <= k) = share k / T + (1 - share) P(middle <= k); t = 1..99, which the middle hardly has, come from the share."""
+    n, T, share = 200_000, 1000, 0.2
+    t = Draws(torch.Generator().manual_seed(0)).mixed_levels(n, T, 0.5, 0.9, share)
+    normal = torch.distributions.Normal(0.5, 0.9)
+    for level in (99, 300, 622, 900):
+        expected = share * level / T + (1 - share) * normal.cdf(torch.logit(torch.tensor(level / T))).item()
+        assert abs((t <= level).double().mean().item() - expected) < 5 * math.sqrt(expected * (1 - expected) / n), level
+    assert (t.min(), t.max()) == (1, T)
+
+
 def test_unet_loss_drops_a_tenth_of_the_labels():
     """What reaches the table of classes, counted in the loss itself."""
     seen = []
@@ -166,7 +177,7 @@ def test_seconds_limit_a_run_and_its_learning_rate_fits_itself(digits, monkeypat
     run = begin(replace(RECIPES["judge"], seconds=8.0, batch=4, warmup=2, peak_lr=1.0), digits)
     rates = []
     for state in training_steps(run.recipe, digits, run=run):
-        rates += [group["lr"] for group in run.optimizer.param_groups]
+        rates += [group["lr"] for optimizer in run.optimizers for group in optimizer.param_groups]
         assert run.progress() == pytest.approx(state.step / 8)
     assert rates == pytest.approx([min(1, (k + 1) / 2) * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
 

@@ -1,0 +1,72 @@
+"""How a step is taken: AdamW alone, or Muon for the matrices and AdamW for the rest."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+Optimizers = list[torch.optim.Optimizer]
+
+
+class MatrixMuon(torch.optim.Muon):
+    """torch's Muon, for weights of any shape: a convolution's (out, in, 3, 3) is the matrix (out, 9 in)
+
+    [Jordan 2024, kellerjordan.github.io/posts/muon]. The momentum of the gradient is made orthogonal before it is applied, so
+    that directions in which the gradient is small learn as fast as those in which it is large; "match_rms_adamw" makes a step
+    as large as AdamW's [Liu 2025, 2502.16982, eq. 4], so that one learning rate serves both.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], weight_decay: float):
+        self.weights = list(weights)
+        matrices = [nn.Parameter(weight.data.flatten(1)) for weight in self.weights]  # views: a step changes the weights
+        super().__init__(matrices, lr=0.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step along the gradients of the weights."""
+        for matrix, weight in zip(self.param_groups[0]["params"], self.weights, strict=True):
+            matrix.grad = weight.grad.flatten(1)
+        super().step()
+
+
+def adamw(net: nn.Module, weight_decay: float) -> Optimizers:
+    """AdamW for everything   [Loshchilov & Hutter 2019]"""
+    return [torch.optim.AdamW(net.parameters(), lr=0.0, weight_decay=weight_decay)]
+
+
+def muon(net: nn.Module, weight_decay: float) -> Optimizers:
+    """Muon for every matrix and convolution; AdamW for vectors, and for what embeds t and y, where rows share nothing."""
+    embeds = [module for name, module in net.named_modules() if name.split(".")[-1] in ("embed", "classes")]
+    apart = {parameter for module in embeds for parameter in module.parameters()}
+    matrices, rest = [], []
+    for parameter in net.parameters():
+        (rest if parameter.ndim < 2 or parameter in apart else matrices).append(parameter)
+    return [MatrixMuon(matrices, weight_decay), torch.optim.AdamW(rest, lr=0.0, weight_decay=weight_decay)]
+
+
+def take_step(optimizers: Optimizers, rate: float) -> None:
+    """One step of each, with this learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+
+
+def tensors_of(optimizers: Optimizers) -> dict[str, Tensor]:
+    """The state of the optimizers as named tensors: "which.parameter.key"."""
+    return {
+        f"{which}.{number}.{key}": value
+        for which, optimizer in enumerate(optimizers)
+        for number, state in optimizer.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def restore(optimizers: Optimizers, tensors: dict[str, Tensor]) -> None:
+    """The inverse of tensors_of, in place. Raises KeyError or ValueError where the tensors belong to others."""
+    states: list[dict] = [{} for _ in optimizers]
+    for name, value in tensors.items():
+        which, number, key = name.split(".", 2)
+        states[int(which)].setdefault(int(number), {})[key] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,72 @@
+"""Muon against its definition, written a second time; which weights it moves; its state, saved and restored."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from minidiff.diffusion.schedule import cosine
+from minidiff.training.optimizers import MatrixMuon, adamw, muon, restore, take_step, tensors_of
+from minidiff.training.recipes import RECIPES
+
+
+def with_gradients(net: nn.Module, seed: int = 0) -> nn.Module:
+    g = torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=g)
+    return net
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(6, 20, 3), nn.Linear(30, 12)], ids=["convolution", "matrix"])
+def test_a_first_step_is_the_gradient_made_orthogonal(layer):
+    """By the singular value decomposition: W <- (1 - lr wd) W - lr 0.2 sqrt(max(out, in)) U V^T, up to Newton-Schulz's error.
+
+    Its five steps bring singular values into about [0.7, 1.2] only [Jordan 2024], so directions are exact and sizes are not.
+    """
+    before = with_gradients(layer).weight.detach().clone().flatten(1)
+    u, _, vh = torch.linalg.svd(layer.weight.grad.flatten(1), full_matrices=False)
+    take_step([MatrixMuon([layer.weight], weight_decay=0.1)], rate=0.01)
+    moved = (1 - 0.01 * 0.1) * before - layer.weight.detach().flatten(1)
+    sizes = torch.diagonal(u.T @ moved @ vh.T) / (0.01 * 0.2 * math.sqrt(max(before.shape)))
+    assert ((sizes > 0.6) & (sizes < 1.3)).all()
+    aligned = u @ torch.diag(torch.diagonal(u.T @ moved @ vh.T)) @ vh
+    assert (moved - aligned).norm() < 0.05 * moved.norm()  # it computes in bfloat16
+
+
+def test_muon_moves_matrices_and_adamw_the_rest():
+    """Every parameter in exactly one of the two; embeddings of t and y and all vectors in AdamW."""
+    net = RECIPES["unet"].build(10, cosine())
+    matrices, rest = muon(net, 0.01)
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    by_muon = [names[weight] for weight in matrices.weights]
+    by_adamw = [names[weight] for group in rest.param_groups for weight in group["params"]]
+    assert sorted(by_muon + by_adamw) == sorted(names.values())
+    assert {"classes.table.weight", "unet.net.embed.mlp.0.weight", "unet.net.embed.condition.weight"} <= set(by_adamw)
+    assert {"unet.net.enter.weight", "unet.net.plan.blocks.0.enter.weight", "unet.net.attention.qkv.weight"} <= set(by_muon)
+    assert all(names_parameter.ndim >= 2 for names_parameter in matrices.weights)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    take_step(muon(with_gradients(net), 0.0), rate=0.01)
+    assert all(not torch.equal(before[name], value) for name, value in net.named_parameters())
+
+
+@pytest.mark.parametrize("make", [adamw, muon])
+def test_a_restored_state_takes_the_same_next_step(make):
+    nets = [RECIPES["unet"].build(10, cosine()) for _ in range(2)]
+    first = make(with_gradients(nets[0]), 0.01)
+    take_step(first, 0.01)
+    nets[1].load_state_dict(nets[0].state_dict())
+    second = make(nets[1], 0.01)
+    restore(second, {name: value.clone() for name, value in tensors_of(first).items()})
+    for net, optimizers in zip(nets, (first, second), strict=True):
+        take_step(optimizers if with_gradients(net, seed=1) else [], 0.01)
+    assert_close(nets[0].state_dict(), nets[1].state_dict(), rtol=0, atol=0)
+
+
+def test_a_state_of_another_optimizer_is_no_state():
+    net = with_gradients(RECIPES["unet"].build(10, cosine()))
+    both, one = muon(net, 0.01), adamw(net, 0.01)
+    take_step(both, 0.01)
+    with pytest.raises((IndexError, KeyError, ValueError)):
+        restore(one, tensors_of(both))
