@@ -58,8 +58,8 @@ bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(PY) -m minidiff.measure.bench
 
-evaluate: setup ## measure both methods over w; writes data/results/sweep.csv
-	$(PY) -m minidiff evaluate --out data/results/sweep.csv
+evaluate: setup ## measure every method over w; writes data/results/guidance.csv
+	$(PY) -m minidiff evaluate --out data/results/guidance.csv
 
 picture: setup ## the picture at the top of README
 	$(PY) -m minidiff.teaching.overview data/results/digits_by_scale.png

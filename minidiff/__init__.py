@@ -28,8 +28,10 @@ from minidiff.nets.classifier import Judge, NoisyClassifier, log_prob_of
 from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped, gradient
 from minidiff.nets.conditioning import ClassCondition, bind, drop_labels
 from minidiff.training.losses import unet_loss
-from minidiff.training.generation import METHODS, Guided, cfg, cg, generate, start_noise
-from minidiff.measure.metrics import confident, frechet_distance, judged, moments
+from minidiff.training.generation import METHODS, Guided, cfg, cg, cg_conditional, generate, start_noise
+from minidiff.measure.metrics import confident, diversity, features_of, frechet_distance, judged, moments, precision_recall
+from minidiff.measure.reference import Reference, reference
+from minidiff.measure.evaluate import Point, Row, points, read_rows
 
 __all__ = [
     "Denoiser",
@@ -85,10 +87,20 @@ __all__ = [
     "Guided",
     "cfg",
     "cg",
+    "cg_conditional",
     "generate",
     "start_noise",
     "confident",
+    "diversity",
+    "features_of",
     "frechet_distance",
     "judged",
     "moments",
+    "precision_recall",
+    "Reference",
+    "reference",
+    "Point",
+    "Row",
+    "points",
+    "read_rows",
 ]

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from minidiff.commands import evaluate_methods, sample_digits, train_model, verify_claims
+from minidiff.measure.evaluate import Setting
 from minidiff.symbols import InputError
 from minidiff.training.generation import METHODS
 from minidiff.training.recipes import BUDGETS, RECIPES
@@ -15,7 +16,7 @@ examples
   python -m minidiff sample --digit 3 --method cg --w 4 --out 3.png    the same question to the other method
   python -m minidiff train unet --budget live --out my_unet.safetensors  train the conditional U-Net yourself ...
   python -m minidiff sample --digit 7 --weights my_unet.safetensors    ... and draw with it
-  python -m minidiff evaluate                                          how many digits are as asked, for every w
+  python -m minidiff evaluate --seeds 1                                what the digits are worth, for every w
   python -m minidiff verify                                            every formula against worlds with a known truth
 """
 
@@ -23,6 +24,7 @@ SAMPLE = """\
 Draw digits. The guidance weight w has another zero point in each method:
   cfg   w = -1 ignores the digit, w = 0 is the plain conditional model, w > 0 is guided    [scale s = 1 + w]
   cg    w = 0 ignores the digit, w = 1 is Bayes' rule, w > 1 is sharper than Bayes         [scale s = w]
+  cg_cond    cg on top of the conditional model: w = 0 is that model, w > 0 is guided     [scale s = 1 + w]
 The same command gives the same digits. Noise is drawn on the CPU, also where a GPU computes (MINIDIFF_DEVICE=cpu|cuda|auto).
 """
 
@@ -36,6 +38,17 @@ The whole state is written to F.checkpoint now and then; after any interruption,
 ends with the same weights, bit for bit. Several processes share every batch under torchrun, with the same result up to rounding:
   torchrun --nproc-per-node 2 -m minidiff train unet --out mine.safetensors
 MINIDIFF_PRECISION=float32 trains without bfloat16, MINIDIFF_COMPILE=1 with torch.compile (about a minute, then faster).
+"""
+
+EVALUATE = """\
+Sample with every method at every guidance scale s, with several seeds, and measure each set of images. A row for each:
+  as_asked    share that the judge reads as the digit that was asked for
+  sure        share of which the judge is over 0.9 sure
+  frechet     Frechet distance to the 60,000 training images in the judge's features (falls with n; compare with "real")
+  precision, recall    by k = 3 nearest neighbours: do the images look real; do they cover what is real
+  diversity   mean distance of two images of one digit
+"real" rows are test images, the same number: the floor and the ceiling. An interrupted run goes on when the same command is given
+again, and the file is the same as that of a run in one piece. A file of other weights or settings is refused and left alone.
 """
 
 VERIFY = """\
@@ -69,21 +82,14 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--digit", default="0-9", metavar="D", help="7, or 0-9, or 1,3,5-7 (default 0-9)")
     sample.add_argument("--n", type=int, default=1, metavar="N", help="images of each digit (default 1)")
     sample.add_argument("--w", type=float, default=1.0, help="guidance weight (default 1)")
-    sample.add_argument("--method", choices=METHODS, default="cfg", help="cfg (default) or cg")
+    sample.add_argument("--method", choices=METHODS, default="cfg", help="cfg (default), cg, or cg_cond")
     sample.add_argument("--steps", type=int, default=50, help="DDIM steps, 1..T (default 50)")
     sample.add_argument("--seed", type=int, default=0, help="of the starting noise (default 0)")
     sample.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
     sample.add_argument("--out", default="digits.png", metavar="F", help=".png: a picture, a row for each digit; .npz: x, y")
     sample.set_defaults(run=sample_digits)
 
-    evaluate = sub.add_parser("evaluate", help="measure both methods over w", description=evaluate_methods.__doc__)
-    evaluate.add_argument("--n", type=int, default=100, metavar="N", help="images of each digit in a row (default 100)")
-    evaluate.add_argument("--steps", type=int, default=50, help="DDIM steps (default 50)")
-    evaluate.add_argument("--seed", type=int, default=0, help="of the starting noise (default 0)")
-    evaluate.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
-    evaluate.add_argument("--out", metavar="F", help="also write the rows as CSV")
-    evaluate.set_defaults(run=evaluate_methods)
-
+    _add_evaluate(sub, raw)
     _add_verify(sub, raw)
     return top
 
@@ -102,6 +108,22 @@ def _add_train(sub: argparse._SubParsersAction, raw: type) -> None:
     train.add_argument("--resume", action="store_true", help="go on from F.checkpoint, bit for bit")
     train.add_argument("--float32", action="store_true", help="write full precision; half precision is the default")
     train.set_defaults(run=train_model)
+
+
+def _add_evaluate(sub: argparse._SubParsersAction, raw: type) -> None:
+    usual = Setting()
+    scales = " ".join(f"{s:g}" for s in usual.scales)
+    evaluate = sub.add_parser("evaluate", help="measure every method over w", description=EVALUATE, formatter_class=raw)
+    evaluate.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=usual.methods, help=f"default {' '.join(usual.methods)}"
+    )
+    evaluate.add_argument("--scales", nargs="+", type=float, default=usual.scales, metavar="S", help=f"default {scales}")
+    evaluate.add_argument("--n", type=int, default=usual.each, metavar="N", help=f"images of each digit (default {usual.each})")
+    evaluate.add_argument("--seeds", type=int, default=usual.seeds, metavar="K", help=f"seeds 0..K-1 (default {usual.seeds})")
+    evaluate.add_argument("--steps", type=int, default=usual.steps, help=f"DDIM steps (default {usual.steps})")
+    evaluate.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
+    evaluate.add_argument("--out", metavar="F", help="write the rows as CSV, after each row; go on from what is there")
+    evaluate.set_defaults(run=evaluate_methods)
 
 
 def _add_verify(sub: argparse._SubParsersAction, raw: type) -> None:

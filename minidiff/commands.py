@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import io
-import itertools
 import json
 import math
 import os
@@ -14,13 +13,16 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from minidiff.digits.mnist import load_digits, to_bytes
 from minidiff.exact.cases import cases
 from minidiff.exact.claims import CLAIMS
 from minidiff.exact.foreign import judge_module
 from minidiff.exact.verify import Verdict, at_fault, judge
-from minidiff.measure.evaluate import as_csv, as_text, real_images, sweep
+from minidiff.measure.evaluate import Setting, as_csv, as_table, as_text, continued, points, sweep
+from minidiff.measure.metrics import enough
+from minidiff.measure.reference import reference
 from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained, check_writable, kind, load, only_run, same_data, save, write_atomically
 from minidiff.training.device import compiled, device, precision
@@ -28,8 +30,6 @@ from minidiff.training.draws import processes
 from minidiff.training.generation import METHODS, generate
 from minidiff.training.loop import Saving, train
 from minidiff.training.recipes import BUDGETS, Recipe
-
-EVALUATION = ("unet", "ddpm", "classifier", "judge")
 
 
 def train_model(options: argparse.Namespace) -> None:
@@ -94,18 +94,28 @@ def sample_digits(options: argparse.Namespace) -> None:
 
 
 def evaluate_methods(options: argparse.Namespace) -> None:
-    """Judge both methods over the guidance scale s: how many digits are as asked, with standard errors."""
+    """Measure every method over the guidance scale s, a row for each seed; with --out, go on where an earlier run stopped."""
     out = check_writable(options.out) if options.out else None
-    each = _positive("--n", options.n)
-    models = _models(EVALUATION, options.weights)
-    rows = []
-    for row in itertools.chain([real_images(models, load_digits("test"))], sweep(models, each, options.steps, options.seed)):
-        print(as_text(row), flush=True)
-        rows.append(row)
-    if out:
-        command = f"python -m minidiff evaluate --n {each} --steps {options.steps} --seed {options.seed}"
-        command += " --weights " * bool(options.weights) + " ".join(options.weights)
-        write_atomically(out, as_csv(rows, command))
+    counts = {option: _positive(f"--{option}", getattr(options, option)) for option in ("n", "seeds")}
+    setting = Setting(tuple(options.methods), tuple(sorted(set(options.scales))), counts["seeds"], counts["n"], options.steps)
+    if not all(map(math.isfinite, setting.scales)):
+        raise InputError("--scales must be finite numbers.")
+    needs = [name for method in setting.methods for name in METHODS[method].needs]
+    models = _models((*dict.fromkeys(needs), "judge"), options.weights)
+    judge_net = models["judge"]
+    enough(setting.each * judge_net.facts["classes"], judge_net.net["judge"].head.in_features)
+    with only_run(out) if out else contextlib.nullcontext():
+        rows = continued(out, models, setting) if out else []
+        by = reference(models["judge"])
+        total = len(by.balanced_sets(setting.each)) + setting.seeds * len(setting.methods) * len(setting.scales)
+        with tqdm(desc="evaluate", unit="row", total=total, initial=len(rows), leave=False) as bar:
+            for row in sweep(models, by, setting, rows):
+                tqdm.write(as_text(row))
+                bar.update()
+                rows.append(row)
+                if out:
+                    write_atomically(out, as_csv(rows, setting))
+    print(f"\n{as_table(points(rows))}")
 
 
 def verify_claims(options: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
 """python -m minidiff, as a user types it: right results, the same twice, and a sentence for everything that is wrong."""
 
-import csv
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ import torch
 from minidiff.__main__ import main
 from minidiff.commands import parse_digits
 from minidiff.digits.mnist import load_digits, to_bytes
-from minidiff.measure.evaluate import SCALES
+from minidiff.measure.evaluate import read_rows
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
@@ -123,6 +122,9 @@ def test_help_teaches(capsys):
         (["train", "ddpm", "--seconds", "nan"], "--seconds must be a positive number"),
         (["train", "ddpm", "--out", "no/folder/w.safetensors"], "cannot be written"),
         (["evaluate", "--n", "0"], "--n must be at least 1"),
+        (["evaluate", "--seeds", "0"], "--seeds must be at least 1"),
+        (["evaluate", "--scales", "nan"], "--scales must be finite"),
+        (["evaluate", "--n", "1", "--steps", "1", "--seeds", "1"], "wants at least 129 images, got 10"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_a_sentence(arguments, message, tmp_path, monkeypatch, capsys):
@@ -156,20 +158,24 @@ def test_weights_of_the_wrong_kind(tmp_path, capsys):
     assert "one file each" in capsys.readouterr().err
 
 
-def test_evaluate_prints_and_writes_every_row(tmp_path, capsys):
-    """Both methods at every scale, each method's best again with the next seed, and the real digits."""
-    assert run("evaluate", "--n", 1, "--steps", 2, "--seed", 4, "--out", tmp_path / "t.csv") == 0
-    first, *lines = (tmp_path / "t.csv").read_text().splitlines()
-    assert first == "# python -m minidiff evaluate --n 1 --steps 2 --seed 4"
-    rows = list(csv.DictReader(lines))
-    for method, at_zero in (("cfg", 1.0), ("cg", 0.0)):
-        swept = [row for row in rows if row["method"] == method and row["seed"] == "4"]
-        assert [float(row["s"]) for row in swept] == list(SCALES)
-        assert all(float(row["s"]) == float(row["w"]) + at_zero for row in swept)
-        (again,) = [row for row in rows if row["method"] == method and row["seed"] == "5"]
-        best = max(float(row["as_asked"]) for row in swept)
-        assert float(again["s"]) == min(float(row["s"]) for row in swept if float(row["as_asked"]) == best)
-    assert len(rows) == 1 + 2 * (len(SCALES) + 1) == len(capsys.readouterr().out.splitlines())
+def test_evaluate_prints_and_writes_every_row_and_goes_on(tmp_path, capsys):
+    """Real digits and every method at every scale; then one more scale: only its rows are new; then other steps: refused."""
+    out = tmp_path / "t.csv"
+    asked = ["evaluate", "--n", 13, "--steps", 1, "--seeds", 1, "--out", out, "--methods", "cfg", "cg", "--scales"]
+    assert run(*asked, 2, 0) == 0
+    first = out.read_text().splitlines()
+    assert first[0] == "# python -m minidiff evaluate --methods cfg cg --scales 0 2 --n 13 --seeds 1 --steps 1"
+    rows = read_rows(out)
+    assert [(row.method, row.s, row.w) for row in rows[16:]] == [("cfg", 0, -1), ("cfg", 2, 1), ("cg", 0, 0), ("cg", 2, 2)]
+    assert {row.method for row in rows[:16]} == {"real"}
+    assert len(capsys.readouterr().out.splitlines()) == 20 + 1 + 2 + 5  # rows; then a table with a head
+    assert run(*asked, 0, 2, 3) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 2 + 7
+    assert set(rows) < set(read_rows(out))
+    before = out.read_bytes()
+    assert run(*asked, 0, 2, 3, "--steps", 2) == 2
+    assert "measured with n = 130, 1 steps" in capsys.readouterr().err
+    assert out.read_bytes() == before
 
 
 def test_parse_digits():

@@ -1,6 +1,5 @@
 """What is promised about installing: versions agree wherever they stand, and the texts name no machine."""
 
-import csv
 import re
 import subprocess
 import sys
@@ -62,19 +61,3 @@ def test_no_path_of_a_machine_in_any_file():
         path = ROOT / name
         if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".csv", ".cff"} and path.exists():
             assert not re.search(r"/(wor[k]|roo[t]|hom[e]|tm[p]|User[s])/[A-Za-z]", path.read_text()), name
-
-
-def test_the_table_in_readme_is_the_measured_one():
-    """Every line of the table "What was measured" is a row of data/results/sweep.csv."""
-    text = (ROOT / "data" / "results" / "sweep.csv").read_text()
-    assert text.startswith("# python -m minidiff evaluate")
-    rows = list(csv.DictReader(text.splitlines()[1:]))
-    line = r"^\| (CFG|CG|real).*?\| ([-\d.]*) \| (\d+) \| (\d[\d,]*) \| ([\d.]+) ± ([\d.]+) \|$"
-    shown = re.findall(line, (ROOT / "README.md").read_text(), re.M)
-    assert len(shown) >= 8
-    for method, s, seed, n, share, error in shown:
-        same = [row for row in rows if (row["method"], row["seed"]) == (method.lower(), seed)]
-        (row,) = [row for row in same if not s or float(row["s"]) == float(s)]
-        assert row["n"] == n.replace(",", "")
-        assert f"{100 * float(row['as_asked']):.2f}" == share
-        assert abs(100 * float(row["as_asked_error"]) - float(error)) < 0.0051  # the file holds five digits

@@ -1,66 +1,135 @@
-"""The table: both methods over a sweep of the guidance scale, judged; as rows, as text, as CSV."""
+"""The harness: methods x guidance scales x seeds, measured row by row into a CSV file that can be interrupted and continued."""
 
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from minidiff.digits.mnist import Digits
-from minidiff.measure.metrics import judged
+from minidiff.measure.metrics import (
+    confident,
+    diversity,
+    features_of,
+    frechet_distance,
+    judged,
+    moments,
+    precision_recall,
+    share_error,
+)
+from minidiff.measure.reference import Reference
+from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained
 from minidiff.training.device import device
 from minidiff.training.generation import METHODS, generate
 
-SCALES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # s, the power of p(y|x_t); the same for both methods
+SCALES = (0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 10.0)  # s, the power of p(y|x_t); the same for every method
+METRICS = ("as_asked", "sure", "frechet", "precision", "recall", "diversity")
+SHARES = ("as_asked", "sure")  # shares of independent images, with the standard error of a share
 
 
 class Row(NamedTuple):
-    """One line of the table. s is the guidance scale (s = w for CG, 1 + w for CFG); errors are standard errors."""
+    """One measurement. s is the guidance scale; method "real" is real test images, the floor and the ceiling of all others."""
+
+    method: str
+    s: float
+    w: float
+    seed: int
+    n: int
+    steps: int
+    as_asked: float
+    sure: float
+    frechet: float
+    precision: float
+    recall: float
+    diversity: float
+    weights: str
+
+
+class Setting(NamedTuple):
+    """What is measured in a file: these methods at these scales, with seeds 0..seeds - 1, `each` images of every class."""
+
+    methods: tuple[str, ...] = tuple(METHODS)
+    scales: tuple[float, ...] = SCALES
+    seeds: int = 4
+    each: int = 50
+    steps: int = 50
+
+    def command(self) -> str:
+        """The command that makes the file."""
+        defaults, words = Setting(), ["python -m minidiff evaluate"]
+        if self.methods != defaults.methods:
+            words += ["--methods", *self.methods]
+        if self.scales != defaults.scales:
+            words += ["--scales", *(f"{s:g}" for s in self.scales)]
+        return " ".join([*words, f"--n {self.each} --seeds {self.seeds} --steps {self.steps}"])
+
+
+def sweep(models: Mapping[str, Trained], by: Reference, setting: Setting, done: Sequence[Row] = ()) -> Iterator[Row]:
+    """Every row of the setting that is not in `done`: real images, then seed by seed. All rows of a seed share their noise."""
+    there = {(row.method, row.s, row.seed) for row in done}
+    for seed in range(len(by.balanced_sets(setting.each))):
+        if ("real", 0.0, seed) not in there:
+            yield real_row(models, by, setting.each, seed)
+    for seed in range(setting.seeds):
+        for method in setting.methods:
+            for s in setting.scales:
+                if (method, s, seed) not in there:
+                    yield measured(models, by, method, s, setting, seed)
+
+
+def measured(models: Mapping[str, Trained], by: Reference, method: str, s: float, setting: Setting, seed: int) -> Row:
+    """One row: `each` images of every class, by one method at guidance scale s."""
+    needs, build, s_at_zero = METHODS[method]
+    guided = build(*[models[name] for name in needs])
+    y = torch.arange(by.judge.facts["classes"]).repeat_interleave(setting.each).to(device())
+    w = s - s_at_zero
+    x_0 = generate(guided, y, w, setting.steps, seed)
+    return Row(method, s, w, seed, len(y), setting.steps, *_metrics(by, x_0, y), fingerprint(models, needs))
+
+
+def real_row(models: Mapping[str, Trained], by: Reference, each: int, seed: int) -> Row:
+    """The same figures for real images, the seed-th set with `each` test images of every class. s, w and steps are 0."""
+    chosen = by.balanced_sets(each)[seed]
+    figures = _metrics(by, by.test.x_0(chosen).to(device()), by.test.labels[chosen].to(device()))
+    return Row("real", 0.0, 0.0, seed, len(chosen), 0, *figures, fingerprint(models, ()))
+
+
+class Point(NamedTuple):
+    """All seeds of one method at one scale: the mean and the standard error of every metric, n images in all."""
 
     method: str
     s: float
     w: float
     n: int
-    steps: int
-    seed: int
-    as_asked: float
-    as_asked_error: float
-    confidence: float
-    confidence_error: float
-    weights: str
+    seeds: int
+    mean: dict[str, float]
+    error: dict[str, float]
 
 
-def sweep(models: Mapping[str, Trained], each: int = 100, steps: int = 50, seed: int = 0) -> Iterator[Row]:
-    """A row for every method and every s in SCALES: `each` images of every class, the same noise in every row.
+def points(rows: Sequence[Row]) -> list[Point]:
+    """Rows that differ in their seed only, put together. frechet is in units of the floor, which is what real images get.
 
-    Then each method's best row again, with the next seed: the choice of the best has not seen that noise. Lazy.
+    Errors: of a share, sqrt(p (1 - p) / n) over all images; of the others std / sqrt(seeds), NaN for a single seed.
     """
-    for method in METHODS:
-        rows = []
-        for s in SCALES:
-            rows.append(measured(models, method, s, each, steps, seed))
-            yield rows[-1]
-        best = max(rows, key=lambda row: (row.as_asked, -row.s))
-        yield measured(models, method, best.s, each, steps, seed + 1)
-
-
-def measured(models: Mapping[str, Trained], method: str, s: float, each: int, steps: int, seed: int) -> Row:
-    """One row: `each` images of every class by one method at guidance scale s, judged. models holds the judge too."""
-    needs, build, s_at_zero = METHODS[method]
-    guided = build(*[models[name] for name in needs])
-    y = torch.arange(models["judge"].facts["classes"]).repeat_interleave(each).to(device())
-    w = s - s_at_zero
-    verdict = judged(models["judge"], generate(guided, y, w, steps, seed), y)
-    return Row(method, s, w, verdict.n, steps, seed, *verdict[1:], fingerprint(models, needs))
-
-
-def real_images(models: Mapping[str, Trained], digits: Digits) -> Row:
-    """The same figures for real images: the ceiling, since the judge errs too."""
-    verdict = judged(models["judge"], digits.x_0().to(device()), digits.labels.to(device()))
-    return Row("real", float("nan"), float("nan"), verdict.n, 0, 0, *verdict[1:], fingerprint(models, ()))
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for row in in_order(rows):
+        groups.setdefault((row.method, row.s), []).append(row)
+    real = groups.get(("real", 0.0), [])
+    floor = sum(row.frechet for row in real) / len(real) if real else math.nan
+    found = []
+    for (method, s), same in groups.items():
+        n, mean, error = sum(row.n for row in same), {}, {}
+        for name in METRICS:
+            values = torch.tensor([getattr(row, name) for row in same], dtype=torch.float64) / (floor if name == "frechet" else 1)
+            mean[name] = float(values.mean())
+            spread = float(values.std()) / math.sqrt(len(same)) if len(same) > 1 else math.nan
+            error[name] = share_error(round(mean[name] * n), n) if name in SHARES else spread
+        found.append(Point(method, s, same[0].w, n, len(same), mean, error))
+    return found
 
 
 def fingerprint(models: Mapping[str, Trained], names: Sequence[str]) -> str:
@@ -68,23 +137,89 @@ def fingerprint(models: Mapping[str, Trained], names: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for name in (*names, "judge"):
         for tensor in models[name].net.state_dict().values():
-            digest.update(tensor.cpu().numpy().tobytes())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
-def as_csv(rows: Sequence[Row], command: str) -> bytes:
-    """The rows as CSV; the first line is a comment with the command that makes them."""
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """The rows sorted: real images first, then method by method, scale by scale, seed by seed."""
+    order = ["real", *METHODS]
+    return sorted(rows, key=lambda row: (order.index(row.method), row.s, row.seed))
+
+
+def as_csv(rows: Sequence[Row], setting: Setting) -> bytes:
+    """The rows in their order (method, s, seed) as CSV; the first line is a comment with the command that makes them."""
     text = io.StringIO()
-    text.write(f"# {command}\n")
+    text.write(f"# {setting.command()}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
-    writer.writerows([round(cell, 5) if isinstance(cell, float) else cell for cell in row] for row in rows)
+    for row in in_order(rows):
+        writer.writerow([round(cell, 5) if isinstance(cell, float) else cell for cell in row])
     return text.getvalue().encode()
 
 
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows of a file of as_csv. Raises InputError if it is something else."""
+    lines = Path(path).read_text().splitlines()
+    table = csv.DictReader(lines[1:])
+    if tuple(table.fieldnames or ()) != Row._fields:
+        raise InputError(f"{path}: not a table of minidiff evaluate. Name another file with --out.")
+    kinds = Row.__annotations__
+    try:
+        return [Row(**{name: kinds[name](cell) for name, cell in line.items()}) for line in table]
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: a line is broken or truncated ({error}). Name another file with --out.") from error
+
+
+def continued(path: Path, models: Mapping[str, Trained], setting: Setting) -> list[Row]:
+    """The rows that are in the file already; none if there is no file.
+
+    Raises InputError if they were measured with other weights, images or steps: then nothing is overwritten.
+    """
+    rows = read_rows(path) if path.exists() else []
+    for row in rows:
+        wanted = fingerprint(models, METHODS[row.method].needs if row.method in METHODS else ())
+        if row.weights != wanted:
+            raise InputError(
+                f"{path}: measured with other weights ({row.method}: {row.weights}, here {wanted}). Nothing was changed."
+            )
+        if row.n != setting.each * models["judge"].facts["classes"] or row.steps not in (0, setting.steps):
+            raise InputError(f"{path}: measured with n = {row.n}, {row.steps} steps. Ask for the same, or name another file.")
+        asked = row.method == "real" or (row.method in setting.methods and row.s in setting.scales)
+        if not asked or (row.method != "real" and row.seed >= setting.seeds):
+            raise InputError(
+                f"{path}: holds more than is asked for ({row.method}, s = {row.s:g}, seed {row.seed}). Ask for all of it."
+            )
+    return rows
+
+
 def as_text(row: Row) -> str:
-    """One line for a terminal: shares in per cent, with their standard errors."""
-    setting = f"s = {row.s:4.1f}  w = {row.w:4.1f}" if row.s == row.s else " " * 18
-    asked = f"as asked {100 * row.as_asked:6.2f} ± {100 * row.as_asked_error:.2f} %"
-    sure = f"judge's confidence {100 * row.confidence:6.2f} ± {100 * row.confidence_error:.2f} %"
-    return f"{row.method:5s} {setting}  n = {row.n:5d}  seed {row.seed}  {asked}   {sure}"
+    """One line for a terminal: shares in per cent, the Frechet distance as it is."""
+    where = f"s = {row.s:5.2f}  w = {row.w:5.2f}" if row.method != "real" else " " * 20
+    shares = f"as asked {100 * row.as_asked:6.2f} %  sure {100 * row.sure:6.2f} %  Frechet {row.frechet:7.3f}"
+    rest = f"precision {row.precision:.3f}  recall {row.recall:.3f}  diversity {row.diversity:.2f}"
+    return f"{row.method:8s} {where}  seed {row.seed}  n = {row.n}  {shares}  {rest}"
+
+
+HEAD = ("method", "s", "w", "n", "as asked (%)", "judge sure (%)", "Frechet / real", "precision", "recall", "diversity")
+
+
+def as_table(found: Sequence[Point]) -> str:
+    """The points as a Markdown table: mean ± standard error; no error where there is one seed."""
+    lines = [HEAD, ("---",) * len(HEAD)]
+    for point in found:
+        cells = [point.method, *(f"{value:g}" if point.method != "real" else "" for value in (point.s, point.w)), f"{point.n:,}"]
+        for name in METRICS:
+            factor, digits = (100, 1) if name in SHARES else (1, 2)
+            mean, error = factor * point.mean[name], factor * point.error[name]
+            cells.append(f"{mean:.{digits}f}" + (f" ± {error:.{digits}f}" if math.isfinite(error) else ""))
+        lines.append(tuple(cells))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _metrics(by: Reference, x_0: Images, y: Labels) -> tuple[float, ...]:
+    """Every metric of METRICS, in that order."""
+    verdict, features = judged(by.judge, x_0, y), features_of(by.judge, x_0)
+    distance = frechet_distance(moments(features), by.train)
+    sure = confident(by.judge, x_0)
+    return verdict.as_asked, sure, distance, *precision_recall(by.manifold, features), diversity(features, y)

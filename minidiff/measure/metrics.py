@@ -1,4 +1,4 @@
-"""What samples are worth: how many show the digit that was asked for; how far their features are from those of real images."""
+"""What samples are worth: do they show what was asked; how far are they from real images; how good, how varied?"""
 
 import math
 from collections.abc import Callable
@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from minidiff.symbols import Images, InputError
+from minidiff.symbols import Features, Images, InputError
 from minidiff.training.checkpoints import Trained
+
+RealFeatures = Float[Tensor, "real features"]
 
 
 class Verdict(NamedTuple):
@@ -42,6 +44,14 @@ def confident(judge: Trained, x_0: Images, above: float = 0.9) -> float:
     return float((p.max(dim=1).values > above).double().mean())
 
 
+def grain(x_0: Images) -> float:
+    """The share of pixels in the four 3 x 3 corners that are not black (above -0.95): digits do not reach there, noise does."""
+    corners = torch.cat(
+        [x_0[..., rows, columns] for rows in (slice(3), slice(-3, None)) for columns in (slice(3), slice(-3, None))]
+    )
+    return float((corners > -0.95).double().mean())
+
+
 class Moments(NamedTuple):
     """Mean and covariance (divided by n - 1) of n feature vectors, float64."""
 
@@ -49,12 +59,21 @@ class Moments(NamedTuple):
     covariance: Float[Tensor, "features features"]
 
 
-def moments(judge: Trained, x_0: Images) -> Moments:
-    """Of the judge's features of images. Raises InputError for fewer than 2 images and for NaN pixels."""
-    if len(x_0) < 2:
-        raise InputError(f"A covariance wants at least two images, got {len(x_0)}.")
-    features = _in_pieces(judge.net["judge"].features, x_0).double().cpu()
+def features_of(judge: Trained, x_0: Images) -> Features:
+    """What the judge's last layer sees of every image, float64 on the CPU. Raises InputError for NaN pixels."""
+    return _in_pieces(judge.net["judge"].features, x_0).double().cpu()
+
+
+def moments(features: Features) -> Moments:
+    """Of feature vectors. Raises InputError unless there are enough of them."""
+    enough(*features.shape)
     return Moments(features.mean(dim=0), torch.cov(features.T))
+
+
+def enough(n: int, dim: int) -> None:
+    """Raises InputError unless there are more images than features: else their covariance has not full rank."""
+    if n <= dim:
+        raise InputError(f"A Frechet distance in {dim} features wants at least {dim + 1} images, got {n}.")
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
@@ -70,12 +89,43 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return float(apart + a.covariance.trace() + b.covariance.trace() - 2 * both)
 
 
-def frechet_floor(judge: Trained, train: Moments, test_images: Images, n: int) -> float:
+def frechet_floor(train: Moments, real: Features, n: int) -> float:
     """What real images get: the mean distance of disjoint sets of n test images to the training images."""
-    sets = [moments(judge, piece) for piece in test_images.split(n) if len(piece) == n]
+    sets = [moments(piece) for piece in real.split(n) if len(piece) == n]
     if not sets:
-        raise InputError(f"The floor wants at least one set of n = {n} test images, got {len(test_images)} in all.")
+        raise InputError(f"The floor wants at least one set of n = {n} test images, got {len(real)} in all.")
     return sum(frechet_distance(one, train) for one in sets) / len(sets)
+
+
+def precision_recall(real: RealFeatures, made: Features, k: int = 3) -> tuple[float, float]:
+    """(share of made inside real's manifold, share of real inside made's)   [Kynkaanniemi 2019, 1904.06991, eq. 1, 2]
+
+    The manifold of a set is the union of balls around its points, each as large as the distance to the k-th nearest other
+    point. Precision asks whether samples look real, recall whether they cover what is real. Both depend on the numbers of
+    images, so compare only equal numbers. Raises InputError for k points or fewer.
+    """
+    if min(len(real), len(made)) <= k:
+        raise InputError(f"k = {k} neighbours want more than {k} images on both sides, got {len(real)} and {len(made)}.")
+    apart = torch.cdist(made, real)  # (made, real)
+    precision = (apart <= _radii(real, k)).any(dim=1).double().mean()
+    recall = (_radii(made, k) >= apart.T).any(dim=1).double().mean()
+    return float(precision), float(recall)
+
+
+def diversity(features: Features, y: Int[Tensor, " labels"]) -> float:
+    """The mean distance of two images of one class, averaged over the classes in y: 0 if a class is one picture, repeated.
+
+    Raises InputError if a class has one image only.
+    """
+    groups = [features[y.cpu() == label] for label in y.cpu().unique()]
+    if any(len(group) < 2 for group in groups):
+        raise InputError("Diversity wants at least two images of every class that was asked for.")
+    return sum(float(torch.pdist(group).mean()) for group in groups) / len(groups)
+
+
+def _radii(points: Features, k: int) -> Tensor:
+    """The distance of every point to its k-th nearest other point; the nearest of all is the point itself."""
+    return torch.cdist(points, points).kthvalue(k + 1, dim=1).values
 
 
 def _probabilities(judge: Trained, x_0: Images) -> Tensor:

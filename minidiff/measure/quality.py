@@ -6,17 +6,16 @@ python -m minidiff.measure.quality [FOLDER]
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from minidiff.diffusion.guidance import clipped
 from minidiff.diffusion.process import draw_noise, q_sample
 from minidiff.diffusion.samplers import ddim_path, last
-from minidiff.digits.mnist import Digits, load_digits
-from minidiff.measure.metrics import Moments, confident, frechet_distance, frechet_floor, judged, moments, share_error
+from minidiff.digits.mnist import Digits
+from minidiff.measure.metrics import confident, grain, judged, share_error
+from minidiff.measure.reference import Reference, reference
 from minidiff.nets.conditioning import bind
-from minidiff.symbols import Images
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
 from minidiff.training.generation import BATCH, cfg, generate, start_noise
@@ -26,44 +25,33 @@ N, STEPS, SEED = 1_000, 50, 0
 LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes are hard to tell apart for anybody
 
 
-class Ruler(NamedTuple):
-    """What samples are measured against: the judge, its features of the training images, and the floor at N images."""
-
-    judge: Trained
-    train: Moments
-    floor: float
-    test: Digits
-
-
-def ruler(judge: Trained) -> Ruler:
-    """Measured in the shipped MNIST: all 60,000 training images, ten sets of 1,000 test images for the floor."""
-    train, test = load_digits("train"), load_digits("test")
-    mine = moments(judge, train.x_0().to(device()))
-    return Ruler(judge, mine, frechet_floor(judge, mine, test.x_0().to(device()), N), test)
-
-
-def of_unet(unet: Trained, by: Ruler, weights: tuple[float, ...] = (1.0, 0.0)) -> dict:
-    """CFG samples at these w: the share read as asked, and the Frechet distance in units of the floor."""
-    y = torch.arange(10).repeat_interleave(N // 10).to(device())
-    found = {}
-    for w in weights:
+def of_unet(unet: Trained, by: Reference, n: int = N) -> dict:
+    """CFG samples at w = 1 and w = 0: the share read as asked, and the Frechet distance in units of the floor."""
+    y = torch.arange(10).repeat_interleave(n // 10).to(device())
+    found, floor = {}, by.balanced_floor(n // 10)
+    for w in (1.0, 0.0):
         x_0 = generate(cfg(unet), y, w, STEPS, SEED)
         verdict = judged(by.judge, x_0, y)
         found |= {f"as_asked_w{w:g}": verdict.as_asked, f"as_asked_w{w:g}_error": verdict.as_asked_error}
-        found[f"frechet_w{w:g}"] = _in_floors(x_0, by)
+        found[f"frechet_w{w:g}"] = round(by.frechet(x_0) / floor, 4)
     return found
 
 
-def of_ddpm(ddpm: Trained, by: Ruler) -> dict:
+def of_ddpm(ddpm: Trained, by: Reference, n: int = N) -> dict:
     """Unconditional samples: the share of which the judge is over 0.9 sure, and the Frechet distance in units of the floor."""
     eps = clipped(bind(ddpm.net["unet"]), ddpm.schedule)
-    noise = start_noise(N, SEED).to(device()).split(BATCH)
+    noise = start_noise(n, SEED).to(device()).split(BATCH)
     x_0 = torch.cat([last(ddim_path(eps, x_T, ddpm.schedule, STEPS)) for x_T in noise])
     sure = confident(by.judge, x_0)
-    return {"judge_sure": sure, "judge_sure_error": share_error(round(sure * N), N), "frechet": _in_floors(x_0, by)}
+    found = {
+        "judge_sure": sure,
+        "judge_sure_error": share_error(round(sure * n), n),
+        "frechet": round(by.frechet(x_0) / by.floor(n), 4),
+    }
+    return {**found, "grain_percent": round(100 * grain(x_0), 4)}
 
 
-def of_classifier(classifier: Trained, by: Ruler) -> dict:
+def of_classifier(classifier: Trained, by: Reference) -> dict:
     """Accuracy on the noised test images, level by level."""
     found = {}
     for t, right, n in accuracies(classifier, by.test):
@@ -71,13 +59,13 @@ def of_classifier(classifier: Trained, by: Ruler) -> dict:
     return found
 
 
-def of_judge(judge: Trained, by: Ruler) -> dict:
+def of_judge(judge: Trained, by: Reference) -> dict:
     """Accuracy on the clean test images."""
     verdict = judged(judge, by.test.x_0().to(device()), by.test.labels.to(device()))
     return {"accuracy": verdict.as_asked, "accuracy_error": verdict.as_asked_error}
 
 
-MEASURES: Mapping[str, Callable[[Trained, Ruler], dict]] = {
+MEASURES: Mapping[str, Callable[[Trained, Reference], dict]] = {
     "ddpm": of_ddpm,
     "classifier": of_classifier,
     "unet": of_unet,
@@ -119,8 +107,9 @@ def as_markdown(facts: Mapping[str, dict]) -> str:
         "Made by `make train`; this page is made from the files' own metadata by `make quality`, which measures each model:",
         f"n = {N:,} samples, DDIM with {STEPS} steps, seed {SEED}, ± one standard error; classifiers on the 10,000 test images.",
         "judge_sure: the share of samples of which the judge is over 0.9 sure. frechet: in the judge's features, against the",
-        f"60,000 training images, in units of the floor, which is what {N:,} real test images get (mean of ten sets). _w1, _w0:",
-        "at this w. Weights are float16, the schedule's betas float64.",
+        f"60,000 training images, in units of what {N:,} real test images get: classes as they come for ddpm, of every class the",
+        "same number for unet, as its samples are. _w1, _w0:",
+        "at this w. grain_percent: pixels in the corners that are not black. Weights are float16, the schedule's betas float64.",
         "",
         "| file | trained by | images seen | minutes | precision | seed | measured |",
         "|---|---|---|---|---|---|---|",
@@ -147,16 +136,12 @@ def main(folder: Path = SHIPPED) -> None:
     models = {name: load(name, folder / f"{name}.safetensors") for name in RECIPES}
     for model in models.values():
         model.net.to(device())
-    by, facts = ruler(models["judge"]), {}
+    by, facts = reference(models["judge"]), {}
     for name, model in models.items():
         facts[name] = {**model.facts, "quality": MEASURES[name](model, by)}
         save(folder / f"{name}.safetensors", Trained(model.net, model.schedule, facts[name]))
         print(f"{name}: {as_text(facts[name]['quality'])}", flush=True)
     write_atomically(folder / "README.md", as_markdown(facts).encode())
-
-
-def _in_floors(x_0: Images, by: Ruler) -> float:
-    return round(frechet_distance(moments(by.judge, x_0), by.train) / by.floor, 4)
 
 
 if __name__ == "__main__":

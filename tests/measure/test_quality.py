@@ -8,7 +8,7 @@ import torch
 
 from minidiff.digits.mnist import Digits, load_digits
 from minidiff.measure import trials
-from minidiff.measure.metrics import Moments, confident, frechet_distance, frechet_floor, judged, moments
+from minidiff.measure.metrics import Moments, confident, features_of, frechet_distance, frechet_floor, judged, moments
 from minidiff.measure.quality import MEASURES, accuracies, as_markdown
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import SHIPPED, load
@@ -54,21 +54,27 @@ def test_moments_are_those_of_the_features():
     judge, x_0 = load("judge"), load_digits("test").x_0(slice(0, 700))
     with torch.no_grad():
         features = judge.net["judge"].features(x_0).double()
-    found = moments(judge, x_0)
+    found = moments(features_of(judge, x_0))
     torch.testing.assert_close(found.mean, features.mean(0), rtol=1e-5, atol=1e-6)
     centred = features - features.mean(0)
     torch.testing.assert_close(found.covariance, centred.T @ centred / 699, rtol=1e-4, atol=1e-5)
-    with pytest.raises(InputError, match="at least two images, got 1"):
-        moments(judge, x_0[:1])
+
+
+def test_too_few_images_for_a_covariance_are_refused():
+    features = torch.randn(129, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = moments(features)
+    with pytest.raises(InputError, match="in 128 features wants at least 129 images, got 128"):
+        moments(features[:128])
     with pytest.raises(InputError, match="at least one set of n = 1000"):
-        frechet_floor(judge, found, x_0, 1000)
+        frechet_floor(found, features, 1000)
 
 
 def test_real_digits_are_nearer_than_noise_and_the_judge_is_surer_of_them():
     judge, test = load("judge"), load_digits("test")
-    train, real = moments(judge, load_digits("train").x_0(slice(0, 4000))), test.x_0(slice(0, 500))
+    train, real = moments(features_of(judge, load_digits("train").x_0(slice(0, 4000)))), test.x_0(slice(0, 500))
     noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
-    assert frechet_distance(moments(judge, real), train) < 0.1 * frechet_distance(moments(judge, noise), train)
+    of_real, of_noise = (frechet_distance(moments(features_of(judge, x_0)), train) for x_0 in (real, noise))
+    assert of_real < 0.1 * of_noise
     assert confident(judge, real) > 0.9
     assert confident(judge, noise) < 0.5
 
@@ -101,7 +107,7 @@ def test_every_model_has_a_measure_and_two_budgets():
 @pytest.mark.parametrize(("model", "changed"), trials.TRIALS)
 def test_a_trial_changes_what_its_name_says(model, changed):
     """Every row differs from its recipe, its networks can be built, and its loss falls for at least a few steps."""
-    recipe, chosen = trials.TRIALS[model, changed], LIVE[model]
+    recipe, chosen = trials.TRIALS[model, changed], replace(LIVE[model], steps=trials.STEPS)
     assert (recipe == chosen) == (changed == trials.CHOSEN)
     size = [sum(p.numel() for p in r.build(10, r.schedule()).parameters()) for r in (recipe, chosen)]
     assert (size[0] < size[1]) == ("without" in changed)
