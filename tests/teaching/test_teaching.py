@@ -43,6 +43,26 @@ def betas(T):
     return torch.linspace(1e-4, 0.02, T, dtype=torch.float64)
 
 
+def one_batch(net, x_t, t, told, nothing, s):
+    cond, null = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([told, nothing])).chunk(2)
+    return null + s * (cond - null)
+
+
+def one_batch_null_first(net, x_t, t, told, nothing, s):
+    both = net(x_t.repeat(2, 1), t.repeat(2), torch.cat([nothing, told]))
+    return (1 - s) * both[:4] + s * both[4:]
+
+
+def two_passes(net, x_t, t, told, nothing, s):
+    null = net(x_t, t, nothing)
+    return null + s * (net(x_t, t, told) - null)
+
+
+def swapped(net, x_t, t, told, nothing, s):
+    cond, null = net(x_t.repeat(2, 1), t.repeat(2), torch.cat([nothing, told])).chunk(2)
+    return null + s * (cond - null)
+
+
 @pytest.mark.parametrize(
     ("check", "answer"),
     [
@@ -71,6 +91,16 @@ def betas(T):
         (checks.two_points, lambda x, a: 2 * (2 * math.sqrt(a) * x / (1 - a)).sigmoid() - 1),
         (checks.guided_noise, lambda e, g, a, w: e - math.sqrt(1 - a) * w * g),
         (checks.guided_noise, lambda e, g, a, w: -((1 - a) ** 0.5) * (w * g - e / (1 - a) ** 0.5)),
+        (checks.free_noise, lambda c, n, w: (1 + w) * c - w * n),
+        (checks.free_noise, lambda c, n, w: torch.lerp(n, c, 1 + w)),
+        (checks.implicit_gradient, lambda c, n, a: (n - c) / math.sqrt(1 - a)),
+        (checks.implicit_gradient, lambda c, n, a: -(c - n) * (1 - a) ** -0.5),
+        (checks.in_one_batch, one_batch),
+        (checks.in_one_batch, one_batch_null_first),
+        (checks.guided_mean, lambda m, v, g, w: m + w * v * g),
+        (checks.guided_mean, lambda m, v, g, w: torch.stack([a + v * w * b for a, b in zip(m, g, strict=True)])),
+        (checks.scale_for_p1, lambda w, b: w * b),
+        (checks.scale_for_p1, lambda w, b: torch.tensor(w * b)),
         (checks.posterior, bayes),
         (checks.posterior, lambda a, b, p: torch.sigmoid(b - a + math.log(p) - math.log(1 - p))),
     ],
@@ -161,6 +191,34 @@ def test_correct_answers_in_two_styles(check, answer):
         (checks.guided_noise, lambda e, g, a, w: e - (1 - a) ** 0.5 * g, "w is missing"),
         (checks.guided_noise, lambda e, g, a, w: e - (1 - a) ** 0.5 * (1 + w) * g, "not 1"),
         (checks.guided_noise, lambda e, g, a, w: e, "Nothing is guided yet"),
+        (checks.free_noise, lambda c, n, w: n + w * (c - n), "M7 with w in the place of s"),
+        (checks.free_noise, lambda c, n, w: c - w * (c - n), "walk away from y"),
+        (checks.free_noise, lambda c, n, w: (1 + w) * n - w * c, "the wrong way round"),
+        (checks.free_noise, lambda c, n, w: w * c - w * n, "must sum to 1"),
+        (checks.free_noise, lambda c, n, w: (1 + w) * c + w * n, "null is subtracted"),
+        (checks.free_noise, lambda c, n, w: (1 + w) * c - n, "w is missing in front of null"),
+        (checks.free_noise, lambda c, n, w: c, "Nothing is guided yet"),
+        (checks.free_noise, lambda c, n, w: n + (w - 1) * (c - n), "s = w - 1"),
+        (checks.implicit_gradient, lambda c, n, a: (c - n) / (1 - a) ** 0.5, "noise points away"),
+        (checks.implicit_gradient, lambda c, n, a: -(c - n) / (1 - a), "The root is missing"),
+        (checks.implicit_gradient, lambda c, n, a: -(c - n) * (1 - a) ** 0.5, "from noise to score one divides"),
+        (checks.implicit_gradient, lambda c, n, a: n - c, "still a noise"),
+        (checks.implicit_gradient, lambda c, n, a: c - n, "the difference of the noises"),
+        (checks.implicit_gradient, lambda c, n, a: -c / (1 - a) ** 0.5, "subtract the score of p"),
+        (checks.in_one_batch, two_passes, r"batches of \[4, 4\] rows: one call of 8"),
+        (checks.in_one_batch, swapped, "The halves are swapped"),
+        (checks.in_one_batch, lambda *a: one_batch(*a[:-1], 1 + a[-1]), "without 1"),
+        (checks.in_one_batch, lambda *a: one_batch(*a[:-1], 1), "cond alone"),
+        (checks.in_one_batch, lambda *a: one_batch(*a[:-1], -a[-1]), "The sign is wrong"),
+        (checks.guided_mean, lambda m, v, g, w: m + w * g, "that is P1"),
+        (checks.guided_mean, lambda m, v, g, w: m - w * v * g, "so add it"),
+        (checks.guided_mean, lambda m, v, g, w: m + w * v**0.5 * g, "not its root"),
+        (checks.guided_mean, lambda m, v, g, w: m + v * g, "w is missing"),
+        (checks.guided_mean, lambda m, v, g, w: m, "Nothing is guided yet"),
+        (checks.scale_for_p1, lambda w, b: w, "beta_t is missing"),
+        (checks.scale_for_p1, lambda w, b: w / b, "the wrong way up"),
+        (checks.scale_for_p1, lambda w, b: w * b**0.5, "not its root"),
+        (checks.scale_for_p1, lambda w, b: w * b / (1 - b) ** 0.5, "is M4"),
         (checks.posterior, lambda a, b, p: (b - a).sigmoid(), "class 1 is rarer"),
         (checks.posterior, lambda a, b, p: (b - a + math.log(p)).sigmoid(), "weighed against that of class 0"),
         (checks.posterior, lambda a, b, p: 1 - bayes(a, b, p), "That is p.y = 0"),

@@ -1,40 +1,19 @@
-"""Checks of exercises: "correct", or the mistake by name. They decide by what an answer does, never by how it is written."""
+"""Checks about noise: the way in, the guess, the way back (lessons 01, 02, 03, 07)."""
 
 import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from minidiff.diffusion.samplers import ddim_path
 from minidiff.diffusion.schedule import NoiseSchedule, at, cosine, linear
-from minidiff.symbols import Labels, Points, Table
-
-CORRECT = "correct"
-
-
-def scale_of(answer: Callable[[str, float], float]) -> str:
-    """answer(method, w) -> s, the guidance scale: s = w for "cg", s = 1 + w for "cfg"."""
-    points = (-1.0, 0.0, 0.5, 3.0)
-    mistakes = {
-        "For cg, s is w itself: w = 0 is already the unconditional model.": lambda m, w: 1 + w,
-        "For cfg, w = 0 is the plain conditional model, which is s = 1, not s = 0: add 1.": lambda m, w: w,
-        "You have the two methods the wrong way round: the 1 belongs to cfg.": lambda m, w: w + (m == "cg"),
-        "The sign is wrong: more w is more guidance, s = 1 + w.": lambda m, w: w if m == "cg" else 1 - w,
-    }
-
-    def values(rule: Callable) -> list[float]:
-        return [float(rule(method, w)) for method in ("cg", "cfg") for w in points]
-
-    return _verdict(
-        lambda: values(answer), values(lambda m, w: w + (m == "cfg")), {text: values(rule) for text, rule in mistakes.items()}
-    )
+from minidiff.symbols import Points, Table
+from minidiff.teaching.checks.verdict import CORRECT, normal, number, verdict
 
 
 def ddim_step(answer: Callable[[Points, Points, float, float], Points]) -> str:
     """answer(x_t, eps, abar_t, abar_s) -> x_s, one deterministic DDIM step; abar_s > abar_t."""
-    x_t, eps = _normal(2)
+    x_t, eps = normal(2)
     schedule = NoiseSchedule(torch.tensor([0, 0.4, 0.5], dtype=torch.float64), max_signal=1.0)  # in the middle of a path
     first = next(ddim_path(lambda x, t: eps, x_t, schedule, steps=2))
     abar_t, abar_s = float(schedule.abar[2]), float(schedule.abar[1])
@@ -48,27 +27,12 @@ def ddim_step(answer: Callable[[Points, Points, float, float], Points]) -> str:
         "The noise has the wrong sign: + sqrt(1 - abar_s) eps.": signal * first.x_0 - noise * eps,
         "sqrt(abar_s) is missing in front of the guess of x_0.": first.x_0 + noise * eps,
     }
-    return _verdict(lambda: answer(x_t.clone(), eps.clone(), _number(abar_t), _number(abar_s)), first.x_t, mistakes)
-
-
-def dropped(answer: Callable[[Labels, int, float, Tensor], Labels]) -> str:
-    """answer(y, null, p, u) -> labels, each replaced by null where its own u < p."""
-    u = torch.rand(2000, generator=torch.Generator().manual_seed(0))
-    u[0], y, null, p = 0.05, torch.arange(2000) % 10, 10, 0.3
-    right = y.masked_fill(u < p, null)
-    mistakes = {
-        "Nothing is dropped: where u < p the label must become null.": y,
-        "You drop the labels of the whole batch together: each has its own u.": torch.full_like(y, null),
-        "You keep a share p and drop the rest: the label goes where u < p.": y.masked_fill(u >= p, null),
-        "Dropped labels become 0, which is a digit: they must become null.": y.masked_fill(u < p, 0),
-        "Dropped labels become null - 1, which is the last digit: null itself is the extra row.": y.masked_fill(u < p, null - 1),
-    }
-    return _verdict(lambda: answer(y.clone(), null, p, u.clone()), right, mistakes)
+    return verdict(lambda: answer(x_t.clone(), eps.clone(), number(abar_t), number(abar_s)), first.x_t, mistakes)
 
 
 def x_0_from_v(answer: Callable[[Points, Points, float], Points]) -> str:
     """answer(x_t, v, abar_t) -> x_0, where v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0."""
-    x_0, eps = _normal(2)
+    x_0, eps = normal(2)
     abar, signal, noise = 0.3, math.sqrt(0.3), math.sqrt(0.7)
     x_t, v = signal * x_0 + noise * eps, signal * eps - noise * x_0
     factors = {
@@ -81,7 +45,7 @@ def x_0_from_v(answer: Callable[[Points, Points, float], Points]) -> str:
         "This is x_t - v; each needs its factor.": (1, -1),
     }
     mistakes = {text: a * x_t + b * v for text, (a, b) in factors.items()}
-    return _verdict(lambda: answer(x_t.clone(), v.clone(), _number(abar)), x_0, mistakes)
+    return verdict(lambda: answer(x_t.clone(), v.clone(), number(abar)), x_0, mistakes)
 
 
 def weighted_loss(answer: Callable[[int], float]) -> str:
@@ -95,12 +59,12 @@ def weighted_loss(answer: Callable[[int], float]) -> str:
         "1 - abar_t is missing: the mean holds beta_t / sqrt(1 - abar_t) times eps.": right * (1 - abar),
         "This is the weight before dividing by sigma_t^2 = beta_t.": right * beta,
     }
-    return _verdict(lambda: torch.tensor([float(answer(int(level))) for level in t], dtype=torch.float64), right, mistakes)
+    return verdict(lambda: torch.tensor([float(answer(int(level))) for level in t], dtype=torch.float64), right, mistakes)
 
 
 def noised(answer: Callable[[Points, Points, float], Points]) -> str:
     """answer(x_0, eps, abar_t) -> x_t, the jump from clean data to level t."""
-    x_0, eps = _normal(2)
+    x_0, eps = normal(2)
     abar, signal, noise = 0.3, math.sqrt(0.3), math.sqrt(0.7)
     factors = {
         "Both roots are missing: the squares of the factors must sum to 1, not the factors.": (abar, 1 - abar),
@@ -113,12 +77,12 @@ def noised(answer: Callable[[Points, Points, float], Points]) -> str:
         "The noise has the wrong sign: + sqrt(1 - abar_t) eps.": (signal, -noise),
     }
     mistakes = {text: a * x_0 + b * eps for text, (a, b) in factors.items()}
-    return _verdict(lambda: answer(x_0.clone(), eps.clone(), _number(abar)), signal * x_0 + noise * eps, mistakes)
+    return verdict(lambda: answer(x_0.clone(), eps.clone(), number(abar)), signal * x_0 + noise * eps, mistakes)
 
 
 def jump(answer: Callable[[Points, Points, float, float], Points]) -> str:
     """answer(x_s, eps, abar_s, abar_t) -> x_t, from a noisy level s to a later level t with fresh noise; abar_t < abar_s."""
-    x_s, eps = _normal(2)
+    x_s, eps = normal(2)
     abar_s, abar_t = 0.6, 0.24
     left = abar_t / abar_s
     signal, noise = math.sqrt(left), math.sqrt(1 - left)
@@ -130,9 +94,7 @@ def jump(answer: Callable[[Points, Points, float, float], Points]) -> str:
         "Both roots are missing: abar_t / abar_s and 1 - abar_t / abar_s are powers.": (left, 1 - left),
     }
     mistakes = {text: a * x_s + b * eps for text, (a, b) in factors.items()}
-    return _verdict(
-        lambda: answer(x_s.clone(), eps.clone(), _number(abar_s), _number(abar_t)), signal * x_s + noise * eps, mistakes
-    )
+    return verdict(lambda: answer(x_s.clone(), eps.clone(), number(abar_s), number(abar_t)), signal * x_s + noise * eps, mistakes)
 
 
 def scaled_betas(answer: Callable[[int], Table]) -> str:
@@ -149,15 +111,15 @@ def scaled_betas(answer: Callable[[int], Table]) -> str:
                 1e-4, 20 / T, T, dtype=torch.float64
             ),
         }
-        verdict = _verdict(lambda T=T: answer(T), right, mistakes)
-        if verdict != CORRECT:
-            return verdict
+        said = verdict(lambda T=T: answer(T), right, mistakes)
+        if said != CORRECT:
+            return said
     return CORRECT
 
 
 def score_of_noise(answer: Callable[[Points, float], Points]) -> str:
     """answer(eps, abar_t) -> the score that belongs to this noise (M3)."""
-    eps, abar = _normal(1)[0], 0.3
+    eps, abar = normal(1)[0], 0.3
     root = math.sqrt(1 - abar)
     factors = {
         "The sign is wrong: the score points home, against the noise.": 1 / root,
@@ -168,12 +130,12 @@ def score_of_noise(answer: Callable[[Points, float], Points]) -> str:
         "You divide by the factor of x_0, sqrt(abar_t): the noise's is sqrt(1 - abar_t).": -1 / math.sqrt(abar),
     }
     mistakes = {text: factor * eps for text, factor in factors.items()}
-    return _verdict(lambda: answer(eps.clone(), _number(abar)), -eps / root, mistakes)
+    return verdict(lambda: answer(eps.clone(), number(abar)), -eps / root, mistakes)
 
 
 def tweedie(answer: Callable[[Points, Points, float], Points]) -> str:
     """answer(x_t, score, abar_t) -> E[x_0 | x_t], Tweedie's formula."""
-    (x_t, score), abar = _normal(2), 0.3
+    (x_t, score), abar = normal(2), 0.3
     signal, variance = math.sqrt(abar), 1 - abar
     mistakes = {
         "The sign is wrong: the score points to where the clean image is, so add it.": (x_t - variance * score) / signal,
@@ -185,12 +147,12 @@ def tweedie(answer: Callable[[Points, Points, float], Points]) -> str:
         "Two things are missing: the variance 1 - abar_t in front of the score, and the factor of x_0.": x_t + score,
         "Only the score is scaled: divide the whole sum by sqrt(abar_t).": x_t + variance * score / signal,
     }
-    return _verdict(lambda: answer(x_t.clone(), score.clone(), _number(abar)), (x_t + variance * score) / signal, mistakes)
+    return verdict(lambda: answer(x_t.clone(), score.clone(), number(abar)), (x_t + variance * score) / signal, mistakes)
 
 
 def two_points(answer: Callable[[Points, float], Points]) -> str:
     """answer(x_t, abar_t) -> E[x_0 | x_t] where x_0 is -1 or +1, equally often."""
-    x_t, abar = _normal(1)[0], 0.3
+    x_t, abar = normal(1)[0], 0.3
     signal, variance = math.sqrt(abar), 1 - abar
     mistakes = {
         "That is the nearer point, not the average: at x_t = 0 both are equally likely, and the guess is 0.": x_t.sign(),
@@ -205,73 +167,4 @@ def two_points(answer: Callable[[Points, float], Points]) -> str:
         "The points are -1 and +1: sqrt(abar_t) stands inside tanh only.": signal * torch.tanh(signal * x_t / variance),
         "That is the probability of +1; the average counts -1 too: 2 p - 1.": torch.sigmoid(2 * signal * x_t / variance),
     }
-    return _verdict(lambda: answer(x_t.clone(), _number(abar)), torch.tanh(signal * x_t / variance), mistakes)
-
-
-def guided_noise(answer: Callable[[Points, Points, float, float], Points]) -> str:
-    """answer(eps, gradient, abar_t, w) -> the guided noise of M4; gradient is that of log p(y|x_t)."""
-    (eps, slope), abar, w = _normal(2), 0.3, 2.5
-    root = math.sqrt(1 - abar)
-    factors = {
-        "The sign is wrong: w > 0 must raise p(y|x_t), and noise is what gets removed, so subtract.": -root * w,
-        "The root is missing: sqrt(1 - abar_t) turns a score into a noise.": (1 - abar) * w,
-        "sqrt(1 - abar_t) is missing: the gradient is a score, and must become a noise first.": w,
-        "You divide by sqrt(1 - abar_t): that turns noise into score, here it is the other way round.": w / root,
-        "sqrt(abar_t) belongs to x_0; the noise has sqrt(1 - abar_t).": math.sqrt(abar) * w,
-        "w is missing.": root,
-        "In M4 the weight is w, not 1 + w: the start is the model that was told nothing.": root * (1 + w),
-        "Sign and root: subtract, and turn the score into a noise with sqrt(1 - abar_t).": -w,
-        "Nothing is guided yet: subtract sqrt(1 - abar_t) w times the gradient.": 0,
-    }
-    mistakes = {text: eps - factor * slope for text, factor in factors.items()}
-    return _verdict(lambda: answer(eps.clone(), slope.clone(), _number(abar), w), eps - root * w * slope, mistakes)
-
-
-def posterior(answer: Callable[[Points, Points, float], Points]) -> str:
-    """answer(log_p_0, log_p_1, prior_1) -> p(y = 1 | x_t), from log p(x_t | y) of two classes and p(y = 1)."""
-    (log_0, log_1), prior = _normal(2), 0.2
-    odds = log_1 - log_0
-    logit = math.log(prior / (1 - prior))
-    mistakes = {
-        "p(y) is missing: class 1 is rarer, and Bayes' rule weighs with p(y).": torch.sigmoid(odds),
-        "The prior of class 1 must be weighed against that of class 0: log p(1) - log p(0).": torch.sigmoid(
-            odds + math.log(prior)
-        ),
-        "That is p(y = 0 | x_t).": torch.sigmoid(-odds - logit),
-        "The two densities are the wrong way round: class 1 belongs on top.": torch.sigmoid(-odds + logit),
-        "The prior belongs inside Bayes' rule, not in front of a result without it.": prior * torch.sigmoid(odds),
-        "The two priors are the wrong way round.": torch.sigmoid(odds - logit),
-        "That is p(x_t | y) p(y): divide by p(x_t), the sum over both classes.": log_1.exp() * prior,
-        "That is p(x_t | y): multiply by p(y), and divide by p(x_t).": log_1.exp(),
-        "That is log p(y = 1 | x_t): take the exponential.": torch.sigmoid(odds + logit).log(),
-    }
-    return _verdict(lambda: answer(log_0.clone(), log_1.clone(), _number(prior)), torch.sigmoid(odds + logit), mistakes)
-
-
-def _number(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)  # torch.sqrt, math.sqrt and ** 0.5 all take it
-
-
-def _normal(count: int) -> Float[Tensor, "count 4 3"]:
-    return torch.randn(count, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-def _verdict(ask: Callable, right: object, mistakes: dict[str, object]) -> str:
-    """ "correct", the sentence of the mistake whose result came, or what came instead."""
-    try:
-        came = ask()
-        if came is None:
-            return "Your function returned nothing: does it end in return?"
-        came = torch.as_tensor(came, dtype=torch.float64)
-    except Exception as error:  # whatever an answer raises, the learner is told and the notebook goes on
-        return f"Your function raised {type(error).__name__}: {error}"
-    right = torch.as_tensor(right, dtype=torch.float64)
-    if came.shape != right.shape:
-        return f"The result has shape {tuple(came.shape)}; {tuple(right.shape)} was expected."
-    for text, wrong in {CORRECT: right, **mistakes}.items():
-        if torch.allclose(came, torch.as_tensor(wrong, dtype=torch.float64), rtol=1e-6, atol=1e-9):
-            return text
-    if bool(came.isnan().any()):
-        return "The result holds NaN: a root or logarithm of a negative number, or 0 / 0."
-    worst = float((came - right).abs().max())
-    return f"Not yet: the largest difference is {worst:.3g}. Compare your line with the hint, term by term."
+    return verdict(lambda: answer(x_t.clone(), number(abar)), torch.tanh(signal * x_t / variance), mistakes)

@@ -1,0 +1,47 @@
+"""Checks of exercises: "correct", or the mistake by name. They decide by what an answer does, never by how it is written."""
+
+from minidiff.teaching.checks.guidance import (
+    dropped,
+    free_noise,
+    guided_mean,
+    guided_noise,
+    implicit_gradient,
+    in_one_batch,
+    posterior,
+    scale_for_p1,
+    scale_of,
+)
+from minidiff.teaching.checks.noise import (
+    ddim_step,
+    jump,
+    noised,
+    scaled_betas,
+    score_of_noise,
+    tweedie,
+    two_points,
+    weighted_loss,
+    x_0_from_v,
+)
+from minidiff.teaching.checks.verdict import CORRECT
+
+__all__ = [
+    "CORRECT",
+    "ddim_step",
+    "dropped",
+    "free_noise",
+    "guided_mean",
+    "guided_noise",
+    "implicit_gradient",
+    "in_one_batch",
+    "jump",
+    "noised",
+    "posterior",
+    "scale_for_p1",
+    "scale_of",
+    "scaled_betas",
+    "score_of_noise",
+    "tweedie",
+    "two_points",
+    "weighted_loss",
+    "x_0_from_v",
+]
