@@ -20,7 +20,7 @@ from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
 from minidiff.training.generation import cfg, generate, start_noise
-from minidiff.training.recipes import LIVE
+from minidiff.training.recipes import LIVE, RECIPES
 
 
 def run(*arguments) -> int:
@@ -199,7 +199,7 @@ def test_ctrl_c_during_training_changes_no_file(tmp_path):
     weights.write_bytes(b"old")
     command = [sys.executable, "-m", "minidiff", "train", "ddpm", "--out", str(weights)]
     with subprocess.Popen(command, text=True, **HEARS_CTRL_C) as process:
-        assert "ddpm: 12000 steps" in process.stdout.readline()
+        assert f"ddpm: {RECIPES['ddpm'].steps} steps" in process.stdout.readline()
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
