@@ -16,15 +16,15 @@ PAIR = GaussianPair()
 
 @pytest.mark.parametrize("s", [0.5, 2.0, 3.0, 5.0])
 def test_the_variance_is_that_of_the_powered_law(s):
-    """2 / (s + 1), within 5 standard errors and 2 % for the 400 finite steps; what the samplers alone give is far off."""
+    """2 / (s + 1), within 5 standard errors and 2 % for 400 finite steps; from s = 3 on the samplers alone are farther off."""
     n, schedule, g = 20_000, linear(T=400), torch.Generator().manual_seed(0)
     told, plain = (gaussian_eps(schedule, variance=variance) for variance in (PAIR.told, PAIR.plain))
     x_T = torch.randn(n, 1, generator=g, dtype=torch.float64)
     got, wanted = powered_samples(told, plain, x_T, schedule, s, g).var().item(), PAIR.powered_variance(s)
     tolerance = wanted * (5 * math.sqrt(2 / n) * 2 + 0.02)  # resampled rows are worth fewer: twice the error
     assert abs(got - wanted) < tolerance
-    assert abs(PAIR.ddpm_variance(s) - wanted) > tolerance or s == 0.5
-    assert abs(PAIR.ddim_variance(s) - wanted) > tolerance
+    if s > 2:  # closer to 1 the three laws are too near for this tolerance
+        assert min(abs(other - wanted) for other in (PAIR.ddpm_variance(s), PAIR.ddim_variance(s))) > tolerance
 
 
 def test_in_the_plane_against_importance_weights():
