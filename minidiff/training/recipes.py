@@ -67,7 +67,7 @@ def build_judge(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
 
 
 # Small batches give more updates in the same time. Muon's samples are nearer to real digits than AdamW's after as many steps
-# (`make trials` has both), at a sixth more time for a step.
+# (`make trials` compares both); a step takes longer.
 _DENOISER = {"optimizers": muon, "batch": 64, "peak_lr": 5e-3, "steps": 6_000}  # 6,000 x 64 images is 6.4 epochs
 
 RECIPES = {
