@@ -1,5 +1,6 @@
 """Everything random in a training step, from one generator; and the share of it that belongs to this process."""
 
+import atexit
 import os
 from typing import NamedTuple
 
@@ -67,6 +68,7 @@ def processes() -> Processes:
         if on_gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("nccl" if on_gpu else "gloo")
+        atexit.register(dist.destroy_process_group)  # gloo's threads, still running at the end, abort about one exit in 20
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
