@@ -68,7 +68,7 @@ def processes() -> Processes:
         if on_gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("nccl" if on_gpu else "gloo")
-        atexit.register(dist.destroy_process_group)  # gloo's threads, still running at the end, abort about one exit in 20
+        atexit.register(dist.destroy_process_group)  # gloo's threads, still running at the end, can abort the exit
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
