@@ -23,7 +23,7 @@ def powered_samples(
     changes s u + (1 - s) v as its own diffusion would, plus beta_t / 2 times s |grad u|^2 + (1 - s) |grad v|^2
     - |s grad u + (1 - s) grad v|^2 = s (1 - s) |grad u - grad v|^2. The weight undoes this on the way back.
     Rows are drawn anew in proportion to their weights when their effective number falls under half, and at the end. Exact in
-    the limit of many rows and small steps; in high dimension a few rows take all the weight.
+    the limit of many rows and small steps; where weights differ much (large s) a few rows take most of them, and runs scatter.
     """
     x_t, log_weight = x_T, torch.zeros(len(x_T), dtype=torch.float64)
     for level in range(schedule.T, 0, -1):

@@ -13,9 +13,12 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from minidiff.measure.evaluate import SHARES, Point
+
 # Okabe-Ito, readable without colour vision: what is drawn has the same colour in every lesson
 DATA, NOISE, GUIDED, CLASSIFIER = "0.35", "#0072B2", "#E69F00", "#009E73"
 WIDTH = 7.0  # inches
+METHODS = {"cfg": ("CFG", GUIDED), "cg": ("CG", CLASSIFIER), "cg_cond": ("CG, told y", NOISE)}  # name and colour
 
 plt.rcParams.update(
     {
@@ -71,6 +74,32 @@ def field(axes: plt.Axes, values: Float[Tensor, " n2"], arrows: Float[Tensor, "m
 def label_end(axes: plt.Axes, x: float, y: float, text: str, color: str) -> None:
     """Write the name of a line beside its end, in its colour: no legend to look up."""
     axes.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", color=color, va="center", annotation_clip=False)
+
+
+def swept(
+    axes: plt.Axes, found: Sequence[Point], metric: str, methods: Sequence[str] = ("cfg", "cg"), lowest: float = 1.0
+) -> None:
+    """A metric of the sweep against the guidance scale, from `lowest` on, with standard errors; shares in per cent.
+
+    The grey line is what real digits get. Names that would touch at the right end are moved apart.
+    """
+    factor, taken = (100 if metric in SHARES else 1), []
+    for method in methods:
+        line = [point for point in found if point.method == method and point.s >= lowest]
+        values, errors = ([factor * getattr(point, which)[metric] for point in line] for which in ("mean", "error"))
+        name, color = METHODS[method]
+        axes.errorbar([point.s for point in line], values, errors, color=color, marker="o", ms=3)
+        taken.append((values[-1], line[-1].s, name, color))
+    for point in found:
+        if point.method == "real":
+            axes.axhline(factor * point.mean[metric], color=DATA, lw=0.8)
+    bottom, top = axes.get_ylim()
+    lowest_free = bottom
+    for value, s, name, color in sorted(taken):
+        height = max(value, lowest_free)
+        label_end(axes, s, height, name, color)
+        lowest_free = height + (top - bottom) / 12
+    axes.set_xlabel("guidance scale s")
 
 
 def png(figure: Figure) -> bytes:

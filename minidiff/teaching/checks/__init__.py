@@ -11,6 +11,7 @@ from minidiff.teaching.checks.guidance import (
     scale_for_p1,
     scale_of,
 )
+from minidiff.teaching.checks.laws import effective_number, powered_variance
 from minidiff.teaching.checks.noise import (
     ddim_step,
     jump,
@@ -28,6 +29,7 @@ __all__ = [
     "CORRECT",
     "ddim_step",
     "dropped",
+    "effective_number",
     "free_noise",
     "guided_mean",
     "guided_noise",
@@ -36,6 +38,7 @@ __all__ = [
     "jump",
     "noised",
     "posterior",
+    "powered_variance",
     "scale_for_p1",
     "scale_of",
     "scaled_betas",

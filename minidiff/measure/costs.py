@@ -1,0 +1,129 @@
+"""What asking for a digit costs: passes through the networks, seconds and memory, method by method on this machine."""
+
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from minidiff.diffusion.guidance import clipped
+from minidiff.nets.conditioning import bind
+from minidiff.training.checkpoints import Trained, load
+from minidiff.training.device import device
+from minidiff.training.generation import METHODS, Guided, Method, generate
+
+N, STEPS, REPEATS = 100, 10, 3
+
+
+class Cost(NamedTuple):
+    """unet, classifier: passes per image and step (each of the classifier's is forward and back). seconds: per image of 50 steps.
+
+    megabytes: the most that tensors take at one moment while N images are sampled at once, beside weights: see LiveTensors.
+    """
+
+    parameters: int
+    unet: float
+    classifier: float
+    seconds: float
+    megabytes: float
+
+
+def alone(unet: Trained) -> Guided:
+    """The conditional U-Net without guidance, one pass a step: the measure of the others. w has no effect."""
+    net, classes = unet.net["unet"], unet.net["classes"]
+    return Guided(lambda y, w: clipped(bind(net, classes(y)), unet.schedule), unet.schedule)
+
+
+WAYS = {"alone": Method(("unet",), alone, 1.0), **METHODS}
+
+
+def costs() -> dict[str, Cost]:
+    """The cost of every way, by name: "alone", then METHODS. Seconds are medians of REPEATS rounds in which all take turns."""
+    needed = sorted({name for way in WAYS.values() for name in way.needs})
+    models = {name: load(name) for name in needed}
+    for model in models.values():
+        model.net.to(device())
+    rounds = [{name: _seconds(models, name) for name in WAYS} for _ in range(REPEATS)]
+    found = {}
+    for name, way in WAYS.items():
+        parameters = sum(p.numel() for part in way.needs for p in models[part].net.parameters())
+        taken = sorted(one[name] for one in rounds)[REPEATS // 2]
+        found[name] = Cost(parameters, *passes(models, name), taken, _megabytes(models, name))
+    return found
+
+
+def passes(models: Mapping[str, Trained], name: str, n: int = 4, steps: int = 3) -> tuple[float, float]:
+    """Rows that go through the U-Net and through the classifier, per image and step, counted by hooks on the networks."""
+    rows = {"unet": 0, "classifier": 0}
+
+    def counter(part: str):
+        def count(net: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+            rows[part] += len(output)
+
+        return count
+
+    hooks = [
+        model.net[part].register_forward_hook(counter(part)) for model in models.values() for part in rows if part in model.net
+    ]
+    try:
+        _sample(models, name, n, steps)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rows["unet"] / (n * steps), rows["classifier"] / (n * steps)
+
+
+class LiveTensors(TorchDispatchMode):
+    """While it is on: the bytes of the tensors made since then that are still alive, and the most there ever were.
+
+    Working memory inside an operation is not seen, and neither is what was there before (the weights, for one).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.alive, self.most, self._known = 0, 0, set()
+
+    def __torch_dispatch__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        """Do as told, then look at what came out."""
+        out = func(*args, **(kwargs or {}))
+        there = {storage.data_ptr() for storage in _storages((args, kwargs))}
+        for storage in _storages(out):
+            if storage.data_ptr() not in there | self._known:  # else it is a view, or was written in place
+                self._born(storage, storage.data_ptr(), storage.nbytes())
+        return out
+
+    def _born(self, storage: torch.UntypedStorage, place: int, size: int) -> None:
+        self._known.add(place)
+        self.alive += size
+        self.most = max(self.most, self.alive)
+        weakref.finalize(storage, self._gone, place, size)
+
+    def _gone(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self.alive -= size
+
+
+def _storages(tree: object) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def _sample(models: Mapping[str, Trained], name: str, n: int, steps: int) -> None:
+    way = WAYS[name]
+    y = torch.arange(n, device=device()) % models[way.needs[0]].facts["classes"]
+    generate(way.build(*[models[part] for part in way.needs]), y, 1.0, steps)
+
+
+def _seconds(models: Mapping[str, Trained], name: str) -> float:
+    start = time.perf_counter()
+    _sample(models, name, N, STEPS)
+    return (time.perf_counter() - start) / N * 50 / STEPS
+
+
+def _megabytes(models: Mapping[str, Trained], name: str) -> float:
+    with LiveTensors() as tensors:
+        _sample(models, name, N, 2)
+    return tensors.most / 2**20

@@ -1,0 +1,68 @@
+"""Checks about the laws of guided samples (lesson 09)."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from minidiff.teaching.checks.verdict import verdict
+
+
+def powered_variance(answer: Callable[[float, float, float], float]) -> str:
+    """answer(told, plain, s) -> the variance of p(x|y)^s p(x)^(1 - s), for N(0, told) and N(0, plain)."""
+    points = ((1.0, 2.0, 3.0), (0.5, 2.0, 1.5), (0.7, 1.3, 5.0))
+    mistakes = {
+        "That is p(x|y)^s alone: p(x)^(1 - s) takes (1 - s) / plain off the precision.": lambda a, b, s: a / s,
+        "That is what DDIM samples, not the powered law.": lambda a, b, s: a**s * b ** (1 - s),
+        "That is the precision: the variance is 1 over it.": lambda a, b, s: s / a + (1 - s) / b,
+        "Precisions add up, variances do not: each 1 / variance gets its power as a factor.": lambda a, b, s: s * a + (1 - s) * b,
+        "The powers are the wrong way round: s belongs to told.": lambda a, b, s: 1 / (s / b + (1 - s) / a),
+        "The power of p(x) is 1 - s, not s - 1: guidance divides by p(x).": lambda a, b, s: 1 / (s / a + (s - 1) / b),
+        "That is a standard deviation: leave out the root.": lambda a, b, s: (1 / (s / a + (1 - s) / b)) ** 0.5,
+    }
+
+    def values(rule: Callable) -> list[float] | None:
+        return _floats([rule(*point) for point in points])
+
+    right = values(lambda a, b, s: 1 / (s / a + (1 - s) / b))
+    return verdict(lambda: values(answer), right, {text: values(rule) for text, rule in mistakes.items()})
+
+
+def effective_number(answer: Callable[[Float[Tensor, "rows"]], float]) -> str:
+    """answer(log_weight) -> (sum of weights)^2 / sum of their squares, for log weights of any size."""
+    log_weight = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sets = (log_weight, log_weight + 3, log_weight - 2000, log_weight + 2000)
+
+    def number(logs: Tensor) -> float:
+        return float(torch.softmax(logs, 0).square().sum() ** -1)
+
+    def values(rule: Callable) -> list[float] | None:
+        return _floats([rule(logs.clone()) for logs in sets])
+
+    asked = {"came": None}
+
+    def ask() -> list[float] | None:
+        asked["came"] = values(answer)
+        return asked["came"]
+
+    share = {
+        "That is the share of rows, not their number: leave out the division by n.": lambda logs: number(logs) / len(logs),
+        "That is 1 over it: the square of the sum belongs on top.": lambda logs: 1 / number(logs),
+        "A number near 1 counts rows by the largest weight alone: square and sum all of them.": (
+            lambda logs: 1 / float(torch.softmax(logs, 0).max())
+        ),
+        "Square the sum: sum of weights over sum of squares is no number of rows.": lambda logs: float(
+            logs.exp().sum() / logs.exp().square().sum()
+        ),
+    }
+    said = verdict(ask, values(number), {text: values(rule) for text, rule in share.items()})
+    came = asked["came"]
+    if came and torch.allclose(torch.tensor(came[:2]), torch.tensor(values(number)[:2])) and said != "correct":
+        return "Right for moderate weights, but exp(-2000) is 0 and exp(2000) infinite: take out the largest logarithm first."
+    return said
+
+
+def _floats(answers: list) -> list[float] | None:
+    """The answers as floats; None if one is missing."""
+    return None if any(one is None for one in answers) else [float(one) for one in answers]
