@@ -94,11 +94,11 @@ def swept(
         if point.method == "real":
             axes.axhline(factor * point.mean[metric], color=DATA, lw=0.8)
     bottom, top = axes.get_ylim()
-    lowest_free = bottom
-    for value, s, name, color in sorted(taken):
-        height = max(value, lowest_free)
+    free = top
+    for value, s, name, color in sorted(taken, reverse=True):
+        height = min(value, free)
         label_end(axes, s, height, name, color)
-        lowest_free = height + (top - bottom) / 12
+        free = height - (top - bottom) / 12
     axes.set_xlabel("guidance scale s")
 
 

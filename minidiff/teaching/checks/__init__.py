@@ -1,5 +1,6 @@
 """Checks of exercises: "correct", or the mistake by name. They decide by what an answer does, never by how it is written."""
 
+from minidiff.teaching.checks.choosing import log_either, standard_errors_apart
 from minidiff.teaching.checks.guidance import (
     dropped,
     free_noise,
@@ -36,6 +37,7 @@ __all__ = [
     "implicit_gradient",
     "in_one_batch",
     "jump",
+    "log_either",
     "noised",
     "posterior",
     "powered_variance",
@@ -43,6 +45,7 @@ __all__ = [
     "scale_of",
     "scaled_betas",
     "score_of_noise",
+    "standard_errors_apart",
     "tweedie",
     "two_points",
     "weighted_loss",
