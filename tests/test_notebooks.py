@@ -26,7 +26,14 @@ def text(notebook) -> str:
 
 def test_there_are_lessons():
     named = ["00_start_here", "01_noising", "02_predicting_the_noise", "03_train_a_ddpm", "04_bayes"]
-    named += ["06_classifier_guidance", "07_conditional_unet", "08_classifier_free", "09_what_w_does", "10_cg_or_cfg"]
+    named += [
+        "05_noisy_classifier",
+        "06_classifier_guidance",
+        "07_conditional_unet",
+        "08_classifier_free",
+        "09_what_w_does",
+        "10_cg_or_cfg",
+    ]
     assert [path.stem for path in LESSONS] == named
 
 

@@ -24,10 +24,12 @@ from minidiff.teaching.checks.noise import (
     weighted_loss,
     x_0_from_v,
 )
+from minidiff.teaching.checks.reading import averaged, overconfidence
 from minidiff.teaching.checks.verdict import CORRECT
 
 __all__ = [
     "CORRECT",
+    "averaged",
     "ddim_step",
     "dropped",
     "effective_number",
@@ -39,6 +41,7 @@ __all__ = [
     "jump",
     "log_either",
     "noised",
+    "overconfidence",
     "posterior",
     "powered_variance",
     "scale_for_p1",
