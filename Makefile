@@ -10,7 +10,7 @@ READY := $(VENV)/ready
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 MODELS := judge classifier ddpm unet
 
-.PHONY: help setup lessons test unit mutants lint lab train quality trials bench evaluate picture store clean
+.PHONY: help setup lessons test unit mutants lint lab train quality trials bench crosscheck evaluate picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -57,6 +57,10 @@ trials: setup ## train the live U-Net with one number changed at a time; writes 
 bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90, 95 and 99 % as asked
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(PY) -m minidiff.measure.bench
+
+crosscheck: setup ## Frechet distance, precision and recall against torchmetrics and prdc
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[crosscheck]"
+	$(PY) -m pytest tests/measure/test_cross_check.py
 
 evaluate: setup ## measure every method over w; writes data/results/guidance.csv
 	$(PY) -m minidiff evaluate --out data/results/guidance.csv
