@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.diffusion.samplers import ddim_path, last
 from minidiff.digits.mnist import load_digits
+from minidiff.measure.costs import timed
 from minidiff.measure.metrics import judged
 from minidiff.nets.conditioning import bind
 from minidiff.training.checkpoints import Trained, load
@@ -61,13 +62,7 @@ def theirs() -> nn.Module | None:
 
 def seconds_of(call: Callable[[], object], repeats: int = REPEATS) -> float:
     """The median of `repeats` calls, after two that do not count."""
-    taken = []
-    for _ in range(repeats + 2):
-        start = time.monotonic()
-        call()
-        if device().type == "cuda":
-            torch.cuda.synchronize()
-        taken.append(time.monotonic() - start)
+    taken = [timed(call) for _ in range(repeats + 2)]
     return sorted(taken[2:])[repeats // 2]
 
 

@@ -81,7 +81,7 @@ def swept(
 ) -> None:
     """A metric of the sweep against the guidance scale, from `lowest` on, with standard errors; shares in per cent.
 
-    The grey line is what real digits get. Names that would touch at the right end are moved apart.
+    The grey line is what real digits get; it ends before the names. Names that would touch at the right end are moved apart.
     """
     factor, taken = (100 if metric in SHARES else 1), []
     for method in methods:
@@ -92,7 +92,7 @@ def swept(
         taken.append((values[-1], line[-1].s, name, color))
     for point in found:
         if point.method == "real":
-            axes.axhline(factor * point.mean[metric], color=DATA, lw=0.8)
+            axes.plot([lowest, max(s for _, s, _, _ in taken)], [factor * point.mean[metric]] * 2, color=DATA, lw=0.8)
     bottom, top = axes.get_ylim()
     free = top
     for value, s, name, color in sorted(taken, reverse=True):

@@ -107,7 +107,7 @@ def test_samples_have_the_variance_of_the_recursion(g):
 def test_equal_variances_and_scales_that_have_no_law():
     assert GaussianPair(0.7, 0.7).ddpm_variance(3) == 0.7
     assert GaussianPair(0.7, 0.7 + 1e-7).ddpm_variance(3) == pytest.approx(0.7, rel=1e-5)
-    with pytest.raises(InputError, match="no finite mass for g = -1"):
+    with pytest.raises(InputError, match="no finite mass for s = -1"):
         PAIR.powered_variance(-1)
     with pytest.raises(InputError, match="must be positive, got told = 0"):
         GaussianPair(0, 1)

@@ -9,6 +9,7 @@ PACKAGE = Path(find_spec("minidiff").origin).parent  # found, not imported: the 
 
 GUIDANCE, PROCESS = "diffusion/guidance.py", "diffusion/process.py"
 SAMPLERS, SCHEDULE = "diffusion/samplers.py", "diffusion/schedule.py"
+POWERED = "exact/powered.py"
 
 
 class Mutant(NamedTuple):
@@ -275,5 +276,13 @@ MUTANTS = [
         ("noise at t = 1", "zeros(2, dtype=torch.float64), self.beta[2:]", "zeros(1, dtype=torch.float64), self.beta[1:]"),
         ("one level off", "self.beta[2:]", "self.beta[1:-1]"),
         ("sigma for sigma^2", "self.beta[2:]", "self.beta[2:].sqrt()"),
+    ),
+    *_in(
+        POWERED,
+        "powered_samples",
+        ("the sign of the weight", "log_weight + beta", "log_weight - beta"),
+        ("s^2 for s (s - 1)", "s * (s - 1)", "s * s"),
+        ("beta for beta / 2", "/ 2 * apart", "* apart"),
+        ("noises for scores", "apart / (1 - abar)", "apart"),
     ),
 ]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from minidiff.exact.gaussians import GaussianPair
 from minidiff.teaching import checks
 
 CHECK_V, CHECK_N = checks.powered_variance, checks.effective_number
@@ -41,7 +42,9 @@ def test_right_answers(check, answer):
     [
         (CHECK_V, lambda told, plain, s: told / s, "alone"),
         (CHECK_V, lambda told, plain, s: told**s * plain ** (1 - s), "DDIM"),
+        (CHECK_V, lambda told, plain, s: GaussianPair(told, plain).ddpm_variance(s), "DDPM"),
         (CHECK_V, lambda told, plain, s: s / told + (1 - s) / plain, "1 over"),
+        (CHECK_V, lambda told, plain, s: None, "nothing"),
         (CHECK_V, lambda told, plain, s: s * told + (1 - s) * plain, "variances do not"),
         (CHECK_V, lambda told, plain, s: 1 / (s / plain + (1 - s) / told), "wrong way round"),
         (CHECK_V, lambda told, plain, s: 1 / (s / told + (s - 1) / plain), "1 - s"),

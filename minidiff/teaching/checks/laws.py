@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minidiff.teaching.checks.verdict import verdict
+from minidiff.exact import powered
+from minidiff.exact.gaussians import GaussianPair
+from minidiff.teaching.checks.verdict import CORRECT, verdict
 
 
 def powered_variance(answer: Callable[[float, float, float], float]) -> str:
@@ -14,7 +16,8 @@ def powered_variance(answer: Callable[[float, float, float], float]) -> str:
     points = ((1.0, 2.0, 3.0), (0.5, 2.0, 1.5), (0.7, 1.3, 5.0))
     mistakes = {
         "That is p(x|y)^s alone: p(x)^(1 - s) takes (1 - s) / plain off the precision.": lambda a, b, s: a / s,
-        "That is what DDIM samples, not the powered law.": lambda a, b, s: a**s * b ** (1 - s),
+        "That is what DDIM samples, not the powered law.": lambda a, b, s: GaussianPair(a, b).ddim_variance(s),
+        "That is what DDPM samples, not the powered law.": lambda a, b, s: GaussianPair(a, b).ddpm_variance(s),
         "That is the precision: the variance is 1 over it.": lambda a, b, s: s / a + (1 - s) / b,
         "Precisions add up, variances do not: each 1 / variance gets its power as a factor.": lambda a, b, s: s * a + (1 - s) * b,
         "The powers are the wrong way round: s belongs to told.": lambda a, b, s: 1 / (s / b + (1 - s) / a),
@@ -25,42 +28,37 @@ def powered_variance(answer: Callable[[float, float, float], float]) -> str:
     def values(rule: Callable) -> list[float] | None:
         return _floats([rule(*point) for point in points])
 
-    right = values(lambda a, b, s: 1 / (s / a + (1 - s) / b))
+    right = values(lambda a, b, s: GaussianPair(a, b).powered_variance(s))
     return verdict(lambda: values(answer), right, {text: values(rule) for text, rule in mistakes.items()})
 
 
 def effective_number(answer: Callable[[Float[Tensor, "rows"]], float]) -> str:
     """answer(log_weight) -> (sum of weights)^2 / sum of their squares, for log weights of any size."""
     log_weight = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    sets = (log_weight, log_weight + 3, log_weight - 2000, log_weight + 2000)
-
-    def number(logs: Tensor) -> float:
-        return float(torch.softmax(logs, 0).square().sum() ** -1)
-
-    def values(rule: Callable) -> list[float] | None:
-        return _floats([rule(logs.clone()) for logs in sets])
-
-    asked = {"came": None}
-
-    def ask() -> list[float] | None:
-        asked["came"] = values(answer)
-        return asked["came"]
-
-    share = {
-        "That is the share of rows, not their number: leave out the division by n.": lambda logs: number(logs) / len(logs),
-        "That is 1 over it: the square of the sum belongs on top.": lambda logs: 1 / number(logs),
-        "A number near 1 counts rows by the largest weight alone: square and sum all of them.": (
-            lambda logs: 1 / float(torch.softmax(logs, 0).max())
+    moderate, extreme = [log_weight, log_weight + 3], [log_weight - 2000, log_weight + 2000]
+    mistakes = {
+        "That is the share of rows, not their number: leave out the division by n.": lambda logs: (
+            powered.effective_number(logs) / 50
         ),
-        "Square the sum: sum of weights over sum of squares is no number of rows.": lambda logs: float(
+        "That is 1 over it: the square of the sum belongs on top.": lambda logs: 1 / powered.effective_number(logs),
+        "A number near 1 counts rows by the largest weight alone: square and sum all of them.": (
+            lambda logs: 1 / torch.softmax(logs, 0).max()
+        ),
+        "Square the sum: sum of weights over sum of squares is no number of rows.": lambda logs: (
             logs.exp().sum() / logs.exp().square().sum()
         ),
     }
-    said = verdict(ask, values(number), {text: values(rule) for text, rule in share.items()})
-    came = asked["came"]
-    if came and torch.allclose(torch.tensor(came[:2]), torch.tensor(values(number)[:2])) and said != "correct":
+
+    def said(sets: list) -> str:
+        def values(rule: Callable) -> list[float] | None:
+            return _floats([rule(logs.clone()) for logs in sets])
+
+        named = {text: values(rule) for text, rule in mistakes.items()}
+        return verdict(lambda: values(answer), values(powered.effective_number), named)
+
+    if said(moderate) == CORRECT != said(extreme):
         return "Right for moderate weights, but exp(-2000) is 0 and exp(2000) infinite: take out the largest logarithm first."
-    return said
+    return said(moderate)
 
 
 def _floats(answers: list) -> list[float] | None:
