@@ -14,6 +14,7 @@ examples
   python -m minidiff sample --digit 7 --w 3 --out seven.png            one guided 7, by classifier-free guidance
   python -m minidiff sample --digit 0-9 --n 100 --out digits.npz       100 of each digit, as arrays x and y
   python -m minidiff sample --digit 3 --method cg --w 4 --out 3.png    the same question to the other method
+  python -m minidiff sample --prompt "a thick seven, slanted to the left" --w 3    asked for in words
   python -m minidiff train unet --budget live --out my_unet.safetensors  train the conditional U-Net yourself ...
   python -m minidiff sample --digit 7 --weights my_unet.safetensors    ... and draw with it
   python -m minidiff evaluate --seeds 1                                what the digits are worth, for every w
@@ -25,6 +26,8 @@ Draw digits. The guidance weight w has another zero point in each method:
   cfg   w = -1 ignores the digit, w = 0 is the plain conditional model, w > 0 is guided    [scale s = 1 + w]
   cg    w = 0 ignores the digit, w = 1 is Bayes' rule, w > 1 is sharper than Bayes         [scale s = w]
   cg_cond    cg on top of the conditional model: w = 0 is that model, w > 0 is guided     [scale s = 1 + w]
+--prompt asks in words: a digit, thin or thick, narrow or wide, slanted to the left, upright or slanted to the right; what is not
+said is left open. There w = -1 draws what --negative says (nothing, unless given).
 The same command gives the same digits. Noise is drawn on the CPU, also where a GPU computes (MINIDIFF_DEVICE=cpu|cuda|auto).
 """
 
@@ -34,6 +37,8 @@ Train one model on the 60,000 images and write its weights with the recipe, the 
   classifier  says which digit is in a noised image, at every noise level            [for classifier guidance]
   unet        a U-Net that is told the digit, and 10 % of the time is not            [for classifier-free guidance]
   judge       a classifier of clean images, which counts and never guides            [for evaluate]
+  text        an encoder of sentences and one of images, trained to fit each other   [for words]
+  words       a U-Net that is told a sentence, read by the shipped text encoder      [for guidance by sentences]
 The whole state is written to F.checkpoint now and then; after any interruption, kill -9 included, --resume goes on from there and
 ends with the same weights, bit for bit. Several processes share every batch under torchrun, with the same result up to rounding:
   torchrun --nproc-per-node 2 -m minidiff train unet --out mine.safetensors
@@ -79,14 +84,19 @@ def parser() -> argparse.ArgumentParser:
     _add_train(sub, raw)
 
     sample = sub.add_parser("sample", help="draw digits", description=SAMPLE, formatter_class=raw)
-    sample.add_argument("--digit", default="0-9", metavar="D", help="7, or 0-9, or 1,3,5-7 (default 0-9)")
-    sample.add_argument("--n", type=int, default=1, metavar="N", help="images of each digit (default 1)")
+    what = sample.add_mutually_exclusive_group()
+    what.add_argument("--digit", default="0-9", metavar="D", help="7, or 0-9, or 1,3,5-7 (default 0-9)")
+    what.add_argument("--prompt", nargs="+", metavar="P", help="sentences instead of digits, in English or Chinese (cfg only)")
+    sample.add_argument("--negative", default="", metavar="P", help="with --prompt: a sentence to move away from (default: none)")
+    sample.add_argument("--n", type=int, default=1, metavar="N", help="images of each digit or sentence (default 1)")
     sample.add_argument("--w", type=float, default=1.0, help="guidance weight (default 1)")
     sample.add_argument("--method", choices=METHODS, default="cfg", help="cfg (default), cg, or cg_cond")
     sample.add_argument("--steps", type=int, default=50, help="DDIM steps, 1..T (default 50)")
     sample.add_argument("--seed", type=int, default=0, help="of the starting noise (default 0)")
     sample.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
-    sample.add_argument("--out", default="digits.png", metavar="F", help=".png: a picture, a row for each digit; .npz: x, y")
+    sample.add_argument(
+        "--out", default="digits.png", metavar="F", help=".png: a picture, a row for each digit or sentence; .npz: x, y"
+    )
     sample.set_defaults(run=sample_digits)
 
     _add_evaluate(sub, raw)

@@ -23,13 +23,14 @@ from minidiff.exact.verify import Verdict, at_fault, judge
 from minidiff.measure.evaluate import Setting, as_csv, as_table, as_text, continued, points, sweep
 from minidiff.measure.metrics import enough
 from minidiff.measure.reference import reference
-from minidiff.symbols import Images, InputError, Labels
+from minidiff.symbols import Images, InputError, Labels, Tokens
 from minidiff.training.checkpoints import Trained, check_writable, kind, load, only_run, same_data, save, write_atomically
 from minidiff.training.device import compiled, device, precision
 from minidiff.training.draws import processes
-from minidiff.training.generation import METHODS, generate
+from minidiff.training.generation import METHODS, Guided, cfg_words, generate
 from minidiff.training.loop import Saving, train
 from minidiff.training.recipes import BUDGETS, Recipe
+from minidiff.training.sentences import to_tokens
 
 
 def train_model(options: argparse.Namespace) -> None:
@@ -82,15 +83,33 @@ def sample_digits(options: argparse.Namespace) -> None:
     out = check_writable(options.out)
     if out.suffix not in (".png", ".npz"):
         raise InputError(f"--out must end in .png or .npz, got {options.out!r}.")
+    _positive("--n", options.n)
+    guided, y, asked = _by_prompt(options) if options.prompt else _by_digit(options)
+    x_0 = generate(
+        guided, y.repeat_interleave(options.n, dim=0).to(device()), options.w, options.steps, options.seed, progress=True
+    )
+    write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, np.repeat(asked, options.n)))
+    what = ", ".join(map(repr, options.prompt)) if options.prompt else options.digit
+    print(f"wrote {out}: {options.n} x {what} by {options.method}, w = {options.w:g}, seed {options.seed}")
+
+
+def _by_digit(options: argparse.Namespace) -> tuple[Guided, Labels, np.ndarray]:
+    if options.negative:
+        raise InputError("--negative is a sentence against a sentence: it wants --prompt.")
     method = METHODS[options.method]
     models = _models(method.needs, options.weights)
-    classes = models[method.needs[-1]].facts["classes"]
-    digits = parse_digits(options.digit, classes)
-    y = torch.tensor(digits).repeat_interleave(_positive("--n", options.n)).to(device())
-    guided = method.build(*models.values())
-    x_0 = generate(guided, y, options.w, options.steps, options.seed, progress=True)
-    write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, y))
-    print(f"wrote {out}: {options.n} x {options.digit} by {options.method}, w = {options.w:g}, seed {options.seed}")
+    digits = parse_digits(options.digit, models[method.needs[-1]].facts["classes"])
+    return method.build(*models.values()), torch.tensor(digits), np.array(digits)
+
+
+def _by_prompt(options: argparse.Namespace) -> tuple[Guided, Tokens, np.ndarray]:
+    if options.method != "cfg":
+        raise InputError(
+            f"--prompt goes with classifier-free guidance only: a classifier reads no sentence; got {options.method}."
+        )
+    tokens = to_tokens(options.prompt)
+    words = _models(("words",), options.weights)["words"]
+    return cfg_words(words, options.negative), tokens, np.array(options.prompt)
 
 
 def evaluate_methods(options: argparse.Namespace) -> None:
@@ -190,9 +209,9 @@ def _png(x_0: Images, columns: int, zoom: int = 4) -> bytes:
     return file.getvalue()
 
 
-def _npz(x_0: Images, y: Labels) -> bytes:
+def _npz(x_0: Images, y: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, x=to_bytes(x_0).cpu().numpy(), y=y.cpu().numpy())
+    np.savez_compressed(file, x=to_bytes(x_0).cpu().numpy(), y=y)
     return file.getvalue()
 
 

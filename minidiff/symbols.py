@@ -27,6 +27,10 @@ LogProbs = Float[Tensor, "batch"]
 Table = Float64[Tensor, "levels"]
 
 
+Tokens = Int[Tensor, "batch tokens"]
+Asked = Int[Tensor, "batch *tokens"]  # what samples should show: labels, or sentences as tokens
+
+
 class InputError(ValueError):
     """What a user gave cannot be used. The message says what was wanted, what came, and what to do."""
 

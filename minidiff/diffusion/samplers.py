@@ -10,7 +10,7 @@ import torch
 
 from minidiff.diffusion.process import draw_noise, x_0_from_eps
 from minidiff.diffusion.schedule import NoiseSchedule, at
-from minidiff.symbols import Denoiser, InputError, Points, Table
+from minidiff.symbols import Denoiser, InputError, Points, Steps, Table
 
 
 class Sample(NamedTuple):
@@ -28,17 +28,24 @@ def ancestral_path(
 
     variance: the table sigma_t^2: schedule.small_variance (beta-tilde, the default) or schedule.large_variance (beta).
     """
-    sigma = (schedule.small_variance if variance is None else variance).sqrt()
     x_t = x_T
     for level in range(schedule.T, 0, -1):
-        t = _levels(level, x_t)
         with torch.no_grad():
-            eps_t = eps(x_t, t)
-            x_0 = x_0_from_eps(x_t, t, eps_t, schedule)
-            step = at(schedule.beta / (1 - schedule.abar).sqrt(), t, x_t)
-            mean = (x_t - step * eps_t) / at((1 - schedule.beta).sqrt(), t, x_t)
-            x_t = mean + at(sigma, t, x_t) * draw_noise(x_t, generator)
-        yield Sample(level - 1, x_t, x_0)
+            sample = ancestral_step(x_t, level, eps(x_t, levels(level, x_t)), schedule, generator, variance)
+        x_t = sample.x_t
+        yield sample
+
+
+def ancestral_step(
+    x_t: Points, level: int, eps_t: Points, schedule: NoiseSchedule, generator: torch.Generator, variance: Table | None = None
+) -> Sample:
+    """One step of ancestral_path, from this level to the one below, with the noise eps_t   [Ho 2020, eq. 11]"""
+    sigma = (schedule.small_variance if variance is None else variance).sqrt()
+    t = levels(level, x_t)
+    x_0 = x_0_from_eps(x_t, t, eps_t, schedule)
+    step = at(schedule.beta / (1 - schedule.abar).sqrt(), t, x_t)
+    mean = (x_t - step * eps_t) / at((1 - schedule.beta).sqrt(), t, x_t)
+    return Sample(level - 1, mean + at(sigma, t, x_t) * draw_noise(x_t, generator), x_0)
 
 
 def ddim_path(
@@ -55,23 +62,41 @@ def ddim_path(
     the first is T and the last s is 0. eta = 0 is deterministic; eta > 0 needs a generator; eta = 1 with T steps has the
     law of ancestral_path with schedule.small_variance.
     """
-    if not 1 <= steps <= schedule.T:
-        raise InputError(f"The number of steps must be between 1 and T = {schedule.T}, got {steps}.")
     if not 0 <= eta <= 1 or (eta > 0 and generator is None):
         raise InputError(f"eta must lie in [0, 1], and eta > 0 needs a generator; got eta = {eta}, generator = {generator}.")
-    stops = torch.linspace(schedule.T, 0, steps + 1, dtype=torch.float64).round().long().tolist()
     x_t = x_T
-    for level, below in pairwise(stops):
+    for level, below in pairwise(ddim_stops(schedule, steps)):
         abar_t, abar_s = float(schedule.abar[level]), float(schedule.abar[below])
         sigma = eta * math.sqrt((1 - abar_s) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_s)
         with torch.no_grad():
-            t = _levels(level, x_t)
-            eps_t = eps(x_t, t)
-            x_0 = x_0_from_eps(x_t, t, eps_t, schedule)
-            x_t = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s - sigma**2) * eps_t
-            if sigma > 0:
-                x_t = x_t + sigma * draw_noise(x_t, generator)
-        yield Sample(below, x_t, x_0)
+            sample = ddim_step(x_t, (level, below), eps(x_t, levels(level, x_t)), schedule, sigma, generator)
+        x_t = sample.x_t
+        yield sample
+
+
+def ddim_step(
+    x_t: Points,
+    stops: tuple[int, int],
+    eps_t: Points,
+    schedule: NoiseSchedule,
+    sigma: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Sample:
+    """One step of ddim_path, between two stops (level, level below), with the noise eps_t   [Song 2020, eq. 12]"""
+    level, below = stops
+    abar_s = float(schedule.abar[below])
+    x_0 = x_0_from_eps(x_t, levels(level, x_t), eps_t, schedule)
+    x_s = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s - sigma**2) * eps_t
+    if sigma > 0:
+        x_s = x_s + sigma * draw_noise(x_s, generator)
+    return Sample(below, x_s, x_0)
+
+
+def ddim_stops(schedule: NoiseSchedule, steps: int) -> list[int]:
+    """The levels where ddim_path stops: T first, then `steps` more, evenly spaced, the last 0."""
+    if not 1 <= steps <= schedule.T:
+        raise InputError(f"The number of steps must be between 1 and T = {schedule.T}, got {steps}.")
+    return torch.linspace(schedule.T, 0, steps + 1, dtype=torch.float64).round().long().tolist()
 
 
 def last(path: Iterator[Sample]) -> Points:
@@ -82,5 +107,6 @@ def last(path: Iterator[Sample]) -> Points:
     return sample.x_t
 
 
-def _levels(level: int, x_t: Points) -> torch.Tensor:
+def levels(level: int, x_t: Points) -> Steps:
+    """This noise level, once for every row of x_t."""
     return torch.full((len(x_t),), level, device=x_t.device)

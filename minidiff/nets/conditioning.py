@@ -1,12 +1,21 @@
 """How a network is told y: a table with one row a class and one null row; dropping labels; binding the condition."""
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from minidiff.symbols import Condition, Denoiser, Images, InputError, Labels, Steps
 
 Chances = Float[Tensor, "batch"]
+
+
+class Words(NamedTuple):
+    """The condition c of a sentence, word by word: a vector for every token, and which tokens are there (the rest is padding)."""
+
+    states: Float[Tensor, "batch tokens dim"]
+    there: Bool[Tensor, "batch tokens"]
 
 
 class ClassCondition(nn.Module):
@@ -37,7 +46,7 @@ def drop_labels(y: Labels, null: int, p: float, u: Chances) -> Labels:
     return y.masked_fill((u < p).to(y.device), null)
 
 
-def bind(unet: nn.Module, c: Condition | None = None) -> Denoiser:
+def bind(unet: nn.Module, c: Condition | Words | None = None) -> Denoiser:
     """eps(x_t, t) = unet(x_t, t, c) for this condition, one row of c for each row of x_t; None for an unconditional net."""
 
     def eps(x_t: Images, t: Steps) -> Images:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from minidiff.nets.conditioning import Words
 from minidiff.symbols import Condition, Steps
 
 Maps = Float[Tensor, "batch c_in height width"]
@@ -73,6 +74,25 @@ class SelfAttention(nn.Module):
         qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
         q, k, v = qkv.transpose(-1, -2).unbind(dim=1)  # each (batch, heads, places, channels / heads)
         h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(h.transpose(-1, -2).reshape(batch, channels, height, width))
+
+
+class CrossAttention(nn.Module):
+    """x + attention from every place of the map to the words of a sentence, never to padding   [Rombach 2022, sec. 3.3]"""
+
+    def __init__(self, channels: int, words_dim: int, heads: int = 4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.ask, self.answer = nn.Conv2d(channels, channels, 1), nn.Linear(words_dim, 2 * channels)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Maps, words: Words) -> Maps:
+        batch, channels, height, width = x.shape
+        q = self.ask(self.norm(x)).reshape(batch, self.heads, channels // self.heads, height * width).transpose(-1, -2)
+        kv = self.answer(words.states).unflatten(-1, (2, self.heads, channels // self.heads))
+        k, v = kv.permute(2, 0, 3, 1, 4)  # each (batch, heads, words, channels / heads)
+        h = F.scaled_dot_product_attention(q, k, v, attn_mask=words.there[:, None, None])
         return x + self.out(h.transpose(-1, -2).reshape(batch, channels, height, width))
 
 

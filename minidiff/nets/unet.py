@@ -4,20 +4,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidiff.nets.layers import GROUPS, GlobalPlan, ResidualBlock, SelfAttention, TimeEmbedding, zeroed
+from minidiff.nets.conditioning import Words
+from minidiff.nets.layers import GROUPS, CrossAttention, GlobalPlan, ResidualBlock, SelfAttention, TimeEmbedding, zeroed
 from minidiff.symbols import Condition, Images, InputError, Steps, Table
 
 
 class UNet(nn.Module):
     """UNet(x_t, t, c): images in, a guess of the same shape out   [Ho 2020, app. B, made small]
 
-    c is any condition vector of length c_dim, or None for a network built with c_dim = 0. pixel_unshuffle turns 1 x 28 x 28
-    into 4 x 14 x 14 without losing a pixel: a quarter of the places, so about a quarter of the time.
+    c is any condition vector of length c_dim, or Words of length words_dim, which every place of the 7 x 7 map looks at, or None
+    for a network built with neither. pixel_unshuffle turns 1 x 28 x 28 into 4 x 14 x 14 without losing a pixel: a quarter of
+    the places, so about a quarter of the time.
     """
 
-    def __init__(self, width: int = 48, c_dim: int = 0):
+    def __init__(self, width: int = 48, c_dim: int = 0, words_dim: int = 0):
         super().__init__()
-        self.c_dim = c_dim
+        self.c_dim, self.words_dim = c_dim, words_dim
         dim = wide = 2 * width
         self.embed = TimeEmbedding(dim, c_dim)
         self.enter = nn.Conv2d(4, width, 3, padding=1)
@@ -25,6 +27,7 @@ class UNet(nn.Module):
         self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
         self.coarse_down = ResidualBlock(wide, wide, dim)
         self.attention = SelfAttention(wide)
+        self.read, self.read_again = (CrossAttention(wide, words_dim) if words_dim else None for _ in range(2))
         self.plan = GlobalPlan(wide, 7, dim)
         self.middle = ResidualBlock(wide, wide, dim)
         self.coarse_up = ResidualBlock(2 * wide, wide, dim)
@@ -32,14 +35,18 @@ class UNet(nn.Module):
         self.fine_up = ResidualBlock(2 * width, width, dim)
         self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, 4, 3, padding=1)))
 
-    def forward(self, x_t: Images, t: Steps, c: Condition | None = None) -> Images:
-        came = 0 if c is None else c.shape[-1]
-        if came != self.c_dim:
-            raise InputError(f"This U-Net wants a condition of length {self.c_dim} (0 is none), got length {came}.")
+    def forward(self, x_t: Images, t: Steps, c: Condition | Words | None = None) -> Images:
+        words, c = (c, None) if isinstance(c, Words) else (None, c)
+        came = (0 if c is None else c.shape[-1]), (0 if words is None else words.states.shape[-1])
+        if came != (self.c_dim, self.words_dim):
+            wanted = f"This U-Net wants a condition of length {self.c_dim} and Words of length {self.words_dim} (0 is none)"
+            raise InputError(f"{wanted}, got length {came[0]} and Words of length {came[1]}.")
         emb = self.embed(t, c)
         fine = self.fine_down(self.enter(F.pixel_unshuffle(x_t, 2)), emb)  # (batch, width, 14, 14)
         coarse = self.coarse_down(self.shrink(fine), emb)  # (batch, 2 width, 7, 7)
-        h = self.middle(self.plan(self.attention(coarse), emb), emb)
+        h = self.attention(coarse) if words is None else self.read(self.attention(coarse), words)
+        h = self.middle(self.plan(h, emb), emb)
+        h = h if words is None else self.read_again(h, words)
         h = self.coarse_up(torch.cat([h, coarse], dim=1), emb)
         h = self.grow(F.interpolate(h, scale_factor=2.0, mode="nearest"))  # (batch, width, 14, 14)
         h = self.fine_up(torch.cat([h, fine], dim=1), emb)
@@ -59,6 +66,6 @@ class VPrediction(nn.Module):
         self.register_buffer("signal", abar.sqrt().float(), persistent=False)  # the file holds the schedule once
         self.register_buffer("noise", (1 - abar).sqrt().float(), persistent=False)
 
-    def forward(self, x_t: Images, t: Steps, c: Condition | None = None) -> Images:
+    def forward(self, x_t: Images, t: Steps, c: Condition | Words | None = None) -> Images:
         signal, noise = (table[t][:, None, None, None].to(x_t.dtype) for table in (self.signal, self.noise))
         return signal * self.net(x_t, t, c) + noise * x_t

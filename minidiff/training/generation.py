@@ -12,16 +12,17 @@ from minidiff.diffusion.samplers import Sample, ddim_path, last
 from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.nets.classifier import log_prob_of
 from minidiff.nets.conditioning import bind
-from minidiff.symbols import Denoiser, Images, Labels
+from minidiff.symbols import Asked, Denoiser, Images, Labels, Tokens
 from minidiff.training.checkpoints import Trained, same_origin
+from minidiff.training.sentences import to_tokens
 
 BATCH = 250  # images sampled at once: well under 1 GB, gradients included
 
 
 class Guided(NamedTuple):
-    """A method with its trained models in it: denoiser(y, w) is its guided denoiser, on this schedule."""
+    """A method with its trained models in it: denoiser(y, w) is its guided denoiser, on this schedule. y: labels or tokens."""
 
-    denoiser: Callable[[Labels, float], Denoiser]
+    denoiser: Callable[[Asked, float], Denoiser]
     schedule: NoiseSchedule
 
 
@@ -34,6 +35,23 @@ def cfg(unet: Trained) -> Guided:
         return clipped(eps, unet.schedule)
 
     return Guided(denoiser, unet.schedule)
+
+
+def cfg_words(words: Trained, negative: str = "") -> Guided:
+    """Classifier-free guidance, M6, towards sentences and away from `negative`; x_0_hat is clipped after guidance.
+
+    eps_bar = (1 + w) eps(x_t, t, sentence) - w eps(x_t, t, negative); the empty sentence is "no condition", and makes this M6.
+    w = 0 is the plain conditional model, w = -1 draws `negative`. The y of its denoiser are `to_tokens(sentences)`.
+    Raises InputError for a word that the vocabulary lacks.
+    """
+    net, text, away = words.net["unet"], words.net["text"], to_tokens([negative])
+
+    def denoiser(tokens: Tokens, w: float) -> Denoiser:
+        with torch.no_grad():
+            told, null = text(tokens), text(away.to(tokens.device).repeat(len(tokens), 1))
+        return clipped(classifier_free(bind(net, told), bind(net, null), w), words.schedule)
+
+    return Guided(denoiser, words.schedule)
 
 
 def cg(ddpm: Trained, classifier: Trained) -> Guided:
@@ -82,8 +100,8 @@ def start_noise(n: int, seed: int) -> Images:
     return draw_noise(torch.empty(n, 1, 28, 28), torch.Generator().manual_seed(seed))
 
 
-def generate(guided: Guided, y: Labels, w: float, steps: int = 50, seed: int = 0, progress: bool = False) -> Images:
-    """One image for every label in y: DDIM (eta = 0) from start_noise(len(y), seed), BATCH at a time, on y's device.
+def generate(guided: Guided, y: Asked, w: float, steps: int = 50, seed: int = 0, progress: bool = False) -> Images:
+    """One image a row of y (label, or tokens): DDIM (eta = 0) from start_noise(len(y), seed), BATCH at a time, on y's device.
 
     The same arguments give the same images on the same machine, bit for bit. Raises InputError if they are not finite.
     """

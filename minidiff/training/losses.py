@@ -12,6 +12,7 @@ from minidiff.diffusion.schedule import NoiseSchedule, at
 from minidiff.nets.conditioning import bind, drop_labels
 from minidiff.symbols import Denoiser, Images, Labels, Points, Steps
 from minidiff.training.draws import Draws
+from minidiff.training.sentences import captions, to_tokens
 
 Loss = Float[Tensor, ""]
 # where the U-Nets are trained: t / T is sigmoid(N(mean, spread^2)); half lies above 0.62, where a digit's plan is made. One level
@@ -60,6 +61,27 @@ def classifier_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseS
 def judge_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """-log p(y | x_0) of clean images, each turned, scaled and shifted a little."""
     return F.cross_entropy(net["judge"](jitter(x_0, draws)), y, label_smoothing=0.05)
+
+
+def text_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+    """The contrastive loss of images and sentences about them. Under torchrun each process contrasts its own rows."""
+    tokens = to_tokens(captions(x_0, y, draws)).to(x_0.device)
+    return contrastive_loss(net["contrast"](net["image"](x_0), net["text"].pooled(tokens)))
+
+
+def contrastive_loss(logits: Float[Tensor, "rows rows"]) -> Loss:
+    """(-log p(sentence i | image i) - log p(image i | sentence i)) / 2, p a softmax over a row, over a column
+
+    [Radford 2021, 2103.00020, fig. 3]. Row i and column i belong together.
+    """
+    same = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+
+
+def words_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+    """The v-loss of a U-Net that is told a sentence, a share P_UNCOND of them empty; the text encoder is not trained."""
+    tokens = to_tokens(captions(x_0, y, draws, P_UNCOND)).to(x_0.device)
+    return v_loss(bind(net["unet"], net["text"](tokens)), x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 
 def jitter(x_0: Images, draws: Draws) -> Images:

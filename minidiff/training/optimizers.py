@@ -1,11 +1,16 @@
 """How a step is taken: AdamW alone, or Muon for the matrices and AdamW for the rest."""
 
+import math
 from collections.abc import Iterable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from minidiff.training.device import precision
+
 Optimizers = list[torch.optim.Optimizer]
+Matrix = Float[Tensor, "rows columns"]
 
 
 class MatrixMuon(torch.optim.Muon):
@@ -13,7 +18,8 @@ class MatrixMuon(torch.optim.Muon):
 
     [Jordan 2024, kellerjordan.github.io/posts/muon]. The momentum of the gradient is made orthogonal before it is applied, so
     that directions in which the gradient is small learn as fast as those in which it is large; "match_rms_adamw" makes a step
-    as large as AdamW's [Liu 2025, 2502.16982, eq. 4], so that one learning rate serves both.
+    as large as AdamW's [Liu 2025, 2502.16982, eq. 4], so that one learning rate serves both. torch's Muon orthogonalises in
+    bfloat16, whatever the weights are; where we train in float32, this does it in float32, so that rounding stays small.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], weight_decay: float):
@@ -26,7 +32,34 @@ class MatrixMuon(torch.optim.Muon):
         """One step along the gradients of the weights."""
         for matrix, weight in zip(self.param_groups[0]["params"], self.weights, strict=True):
             matrix.grad = weight.grad.flatten(1)
-        super().step()
+        if precision(self.weights[0].device) == "bfloat16":
+            super().step()
+        else:
+            for matrix in self.param_groups[0]["params"]:
+                self._step_in_float32(matrix)
+
+    def _step_in_float32(self, matrix: nn.Parameter) -> None:
+        """weight <- (1 - lr decay) weight - 0.2 sqrt(longer side) lr orthogonal(nesterov momentum), as torch's Muon does it."""
+        group = self.param_groups[0]
+        momentum = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix.grad))
+        momentum.lerp_(matrix.grad, 1 - group["momentum"])
+        step = orthogonal(matrix.grad.lerp(momentum, group["momentum"]), group["ns_coefficients"], group["ns_steps"])
+        matrix.mul_(1 - group["lr"] * group["weight_decay"])
+        matrix.add_(step, alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))
+
+
+def orthogonal(matrix: Matrix, coefficients: tuple[float, float, float], steps: int) -> Matrix:
+    """About U V^T of the matrix U S V^T, by Newton-Schulz: X <- a X + (b X X^T + c (X X^T)^2) X, from X = matrix / |matrix|
+
+    [Jordan 2024]. All singular values come between about 0.7 and 1.2, except those that are almost 0.
+    """
+    a, b, c = coefficients
+    wide = matrix.T if len(matrix) > len(matrix.T) else matrix
+    wide = wide / wide.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        gram = wide @ wide.T
+        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+    return wide.T if len(matrix) > len(matrix.T) else wide
 
 
 def adamw(net: nn.Module, weight_decay: float) -> Optimizers:
@@ -39,7 +72,7 @@ def muon(net: nn.Module, weight_decay: float) -> Optimizers:
     embeds = [module for name, module in net.named_modules() if name.split(".")[-1] in ("embed", "classes")]
     apart = {parameter for module in embeds for parameter in module.parameters()}
     matrices, rest = [], []
-    for parameter in net.parameters():
+    for parameter in filter(lambda parameter: parameter.requires_grad, net.parameters()):
         (rest if parameter.ndim < 2 or parameter in apart else matrices).append(parameter)
     return [MatrixMuon(matrices, weight_decay), torch.optim.AdamW(rest, lr=0.0, weight_decay=weight_decay)]
 

@@ -10,13 +10,23 @@ from dataclasses import asdict, dataclass, replace
 from torch import nn
 
 from minidiff.diffusion.schedule import NoiseSchedule, cosine
+from minidiff.digits.captions import without_held_out
+from minidiff.digits.mnist import Digits
 from minidiff.nets.classifier import Judge, NoisyClassifier
 from minidiff.nets.conditioning import ClassCondition
+from minidiff.nets.text import Contrast, TextEncoder
 from minidiff.nets.unet import UNet, VPrediction
-from minidiff.training.losses import classifier_loss, ddpm_loss, judge_loss, unet_loss
+from minidiff.training.losses import classifier_loss, ddpm_loss, judge_loss, text_loss, unet_loss, words_loss
 from minidiff.training.optimizers import Optimizers, adamw, muon
+from minidiff.training.sentences import VOCABULARY
 
+WORDS_DIM = 64  # length of a word's vector; a sentence has at most four things to say
 C_DIM = 48  # length of the condition vector: as wide as the U-Net's first map
+
+
+def everything(digits: Digits) -> Digits:
+    """All images."""
+    return digits
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,12 @@ class Recipe:
     warmup: int = 100  # steps from 0 to peak_lr; blocks that start as identities need few
     weight_decay: float = 0.01  # AdamW's default
     ema_power: int = 10  # averages about the last tenth of the run
+    digits: Callable[[Digits], Digits] = everything  # which of the images are seen
+    frozen: str = ""  # a part that comes from the shipped weights of this name and is not trained
 
     def facts(self) -> dict:
-        """The recipe as plain JSON; functions by their names."""
-        return {key: getattr(value, "__name__", value) for key, value in asdict(self).items()}
+        """The recipe as plain JSON; functions by their names; without what does nothing."""
+        return {key: getattr(value, "__name__", value) for key, value in asdict(self).items() if value not in ("", everything)}
 
 
 def build_ddpm(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
@@ -66,6 +78,18 @@ def build_judge(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     return nn.ModuleDict({"judge": Judge(classes)})
 
 
+def build_text(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
+    """Text encoder, image tower (the judge's CNN, an embedding in the place of the logits), and what compares them."""
+    text = TextEncoder(VOCABULARY, WORDS_DIM)
+    return nn.ModuleDict({"text": text, "image": Judge(WORDS_DIM, width=16), "contrast": Contrast()})
+
+
+def build_words(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
+    """The U-Net that looks at the words of a sentence, and the encoder that reads it; its vocabulary is fixed, not by classes."""
+    unet = VPrediction(UNet(words_dim=WORDS_DIM), schedule.abar)
+    return nn.ModuleDict({"unet": unet, "text": TextEncoder(VOCABULARY, WORDS_DIM)})
+
+
 # Small batches give more updates in the same time. Muon's samples are nearer to real digits than AdamW's after as many steps
 # (`make trials` compares both); a step takes longer.
 _DENOISER = {"optimizers": muon, "batch": 64, "peak_lr": 5e-3, "steps": 6_000}  # 6,000 x 64 images is 6.4 epochs
@@ -77,10 +101,13 @@ RECIPES = {
         Recipe("classifier", build_classifier, classifier_loss),
         Recipe("unet", build_unet, unet_loss, **_DENOISER),
         Recipe("judge", build_judge, judge_loss),
+        # many wrong sentences in a batch make the task harder, so the batch is large
+        Recipe("text", build_text, text_loss, batch=256, steps=3_000, digits=without_held_out),
+        Recipe("words", build_words, words_loss, **_DENOISER, digits=without_held_out, frozen="text"),
     )
 }
 
 # Inside a lesson, on 2 cores: under two minutes, and under one for the classifiers.
-_LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900}
+_LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200}
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}
 BUDGETS = {"full": RECIPES, "live": LIVE}

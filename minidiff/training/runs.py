@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from minidiff.digits.mnist import Digits
 from minidiff.symbols import InputError
-from minidiff.training.checkpoints import read_tensors, write_atomically
+from minidiff.training.checkpoints import load, read_tensors, write_atomically
 from minidiff.training.device import compiled, device, precision
 from minidiff.training.optimizers import Optimizers, restore, tensors_of
 from minidiff.training.recipes import Recipe
@@ -56,13 +56,16 @@ class Run:
 
 
 def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
-    """A run before its first step. It leaves the global random state alone."""
+    """A run before its first step; the global random state stays as it is. Raises InputError as `load` does for a frozen part."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = recipe.build(digits.classes, recipe.schedule()).to(device()).train()
+    if recipe.frozen:
+        part = load(recipe.frozen, data_sha256=digits.sha256).net[recipe.frozen]
+        net[recipe.frozen].requires_grad_(False).load_state_dict(part.state_dict())
     average = AveragedModel(net, multi_avg_fn=power_average(recipe.ema_power))
     optimizers = recipe.optimizers(net, recipe.weight_decay)
-    return Run(recipe, digits, seed, net, average, optimizers, torch.Generator().manual_seed(seed))
+    return Run(recipe, recipe.digits(digits), seed, net, average, optimizers, torch.Generator().manual_seed(seed))
 
 
 def power_average(power: int) -> Callable:

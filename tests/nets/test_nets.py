@@ -87,9 +87,9 @@ def test_no_layer_mixes_rows_or_is_random(net):
 
 def test_condition_of_the_wrong_length(batch):
     x_t, t = batch
-    with pytest.raises(InputError, match="wants a condition of length 4 .* got length 0"):
+    with pytest.raises(InputError, match="wants a condition of length 4 .* got length 0 "):
         UNet(c_dim=4)(x_t, t)
-    with pytest.raises(InputError, match="wants a condition of length 0 .* got length 4"):
+    with pytest.raises(InputError, match="wants a condition of length 0 .* got length 4 "):
         UNet()(x_t, t, torch.zeros(6, 4))
 
 

@@ -26,10 +26,13 @@ from minidiff.teaching.checks.noise import (
 )
 from minidiff.teaching.checks.reading import averaged, overconfidence
 from minidiff.teaching.checks.verdict import CORRECT
+from minidiff.teaching.checks.words import away_from, contrastive
 
 __all__ = [
     "CORRECT",
     "averaged",
+    "away_from",
+    "contrastive",
     "ddim_step",
     "dropped",
     "effective_number",

@@ -1,0 +1,26 @@
+"""Images described in sentences, sentences as tokens: where the grammar of `digits` and the encoder of `nets` meet."""
+
+from collections.abc import Sequence
+
+from minidiff.digits.captions import WORDS, describe, known, left_out, sentences, split
+from minidiff.nets.text import tokens_of
+from minidiff.symbols import Images, Labels, Tokens
+from minidiff.training.draws import Draws
+
+VOCABULARY = 3 + len(WORDS)  # padding, start and end come first
+
+
+def to_tokens(prompts: Sequence[str]) -> Tokens:
+    """The sentences as token numbers, padded; "" is the empty sentence. Raises InputError for a word that WORDS lacks."""
+    words = [split(prompt) for prompt in prompts]
+    for sentence in words:
+        known(sentence)
+    return tokens_of(words, WORDS)
+
+
+def captions(x_0: Images, y: Labels, draws: Draws, p_empty: float = 0.0) -> list[str]:
+    """A sentence for every image, by what is measured on it, in random form; empty with chance p_empty, each on its own."""
+    u = draws.uniform(len(y), columns=9)
+    said = describe(x_0, y)
+    written = sentences(left_out(said, u[:, :8]), u[:, :8])
+    return ["" if chance < p_empty else sentence for sentence, chance in zip(written, u[:, 8].tolist(), strict=True)]

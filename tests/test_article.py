@@ -1,0 +1,130 @@
+"""The article's loops against the package's own samplers; the facade's schedulers against diffusers, where it is installed."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from minidiff.article import (
+    ArticleClassifier,
+    ArticleTextEncoder,
+    ArticleUNet,
+    DDIMScheduler,
+    DDPMScheduler,
+    class_guidance_loop,
+    pipeline,
+    text_to_image_loop,
+)
+from minidiff.diffusion.samplers import ancestral_path, ddim_path, last
+from minidiff.diffusion.schedule import cosine, linear
+from minidiff.nets.classifier import NoisyClassifier
+from minidiff.nets.conditioning import bind
+from minidiff.nets.text import LONGEST
+from minidiff.symbols import InputError
+from minidiff.training.checkpoints import Trained
+from minidiff.training.generation import cfg_words, generate, start_noise
+from minidiff.training.recipes import RECIPES
+from minidiff.training.sentences import to_tokens
+from tests.nets.test_nets import randomised
+
+
+@pytest.fixture(scope="module")
+def words() -> Trained:
+    schedule = cosine()
+    return Trained(randomised(RECIPES["words"].build(10, schedule)).requires_grad_(False), schedule, {})
+
+
+@pytest.mark.parametrize(("sentence", "negative"), [("a thick seven, slanted to the left", ""), ("7", "a thin eight")])
+def test_the_text_loop_is_classifier_free_guidance(words, sentence, negative):
+    """s = 1 + w; the loop's one batch of two against the package's two passes."""
+    x_T = start_noise(1, 3)
+    looped = text_to_image_loop(pipeline(words, steps=10), x_T, sentence, guidance_scale=3.0, negative=negative)
+    ours = generate(cfg_words(words, negative), to_tokens([sentence]), w=2.0, steps=10, seed=3)
+    assert_close(looped, ours, rtol=0, atol=2e-3)  # float32, amplified by steps from t = T, where there is hardly any signal
+    other = generate(cfg_words(words, negative), to_tokens([sentence]), w=3.0, steps=10, seed=3)
+    assert (looped - other).abs().max() > 0.05
+
+
+def test_hidden_states_are_padded_with_zeros_that_nobody_sees(words):
+    encoder, unet = ArticleTextEncoder(words.net["text"]), ArticleUNet(words.net["unet"])
+    states = encoder.text_encode("a seven")
+    assert states.shape == (1, LONGEST, 64)
+    x = start_noise(1, 0)
+    tokens = to_tokens(["a seven"])
+    alone = bind(words.net["unet"], words.net["text"](tokens))(x, torch.tensor([500]))
+    assert_close(unet(x, 500, encoder_hidden_states=states).sample, alone, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="no word 'dog'"):
+        encoder.text_encode("a dog")
+
+
+def test_the_class_loop_by_hand():
+    """P1 with three steps, written out: the gradient is taken at the new image and its level, and added whole."""
+    schedule = cosine()
+    net = randomised(RECIPES["ddpm"].build(10, schedule))["unet"].requires_grad_(False)
+    classifier = randomised(NoisyClassifier())
+    scheduler, x, y = DDIMScheduler(schedule, steps=3), start_noise(2, 0), torch.tensor([7, 3])
+    looped = class_guidance_loop(ArticleUNet(net), ArticleClassifier(classifier), scheduler, x, y, guidance_scale=0.5)
+    for t, below in ((1000, 667), (667, 333), (333, 0)):
+        x = scheduler.step(net(x, torch.full((2,), t)), t, x).prev_sample
+        at = x.clone().requires_grad_()
+        log_p = torch.log_softmax(classifier(at, torch.full((2,), below)), dim=1)[torch.arange(2), y].sum()
+        x = x + 0.5 * torch.autograd.grad(log_p, at)[0]
+    assert_close(looped, x, rtol=0, atol=1e-6)
+
+
+class Noisy(nn.Module):
+    """Some denoiser, the same for everybody."""
+
+    def forward(self, x_t, t):
+        return torch.tanh(x_t + t[:, None, None, None] / 700)
+
+
+@pytest.mark.parametrize("schedule", [cosine(), linear()], ids=["cosine", "linear"])
+def test_schedulers_are_the_samplers(schedule):
+    net, x_T = Noisy(), start_noise(2, 1)
+    ddim, ddpm = DDIMScheduler(schedule, 20, clip_sample=False), DDPMScheduler(schedule, generator(), clip_sample=False)
+    for scheduler, path in ((ddim, ddim_path(net, x_T, schedule, 20)), (ddpm, ancestral_path(net, x_T, schedule, generator()))):
+        x = x_T
+        for t in scheduler.timesteps:
+            x = scheduler.step(net(x, torch.full((2,), t)), t, x).prev_sample
+        assert torch.equal(x, last(path))
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(4)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("schedule", [cosine(), linear()], ids=["cosine", "linear"])
+def test_ddim_is_that_of_diffusers(schedule, clip):
+    """Every step, from the same x_t. With clipping, diffusers must be told to make the noise anew."""
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDIMScheduler(
+        trained_betas=schedule.beta[1:].numpy(), clip_sample=clip, timestep_spacing="trailing", set_alpha_to_one=True
+    )
+    theirs.set_timesteps(50)
+    theirs.alphas_cumprod = schedule.abar[1:]  # its own is float32, which alone costs 1e-5
+    ours, x = DDIMScheduler(schedule, 50, clip), start_noise(2, 2).double()
+    assert [t - 1 for t in ours.timesteps] == theirs.timesteps.tolist()
+    for t in ours.timesteps:
+        noise = Noisy()(x, torch.full((2,), t))
+        expected = theirs.step(noise, t - 1, x, use_clipped_model_output=clip).prev_sample
+        got = ours.step(noise, t, x).prev_sample
+        assert_close(got, expected, rtol=0, atol=1e-7 * expected.abs().max().item())
+        x = got
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("schedule", [cosine(), linear()], ids=["cosine", "linear"])
+def test_ddpm_is_that_of_diffusers(schedule, clip):
+    """Every one of the 1,000 steps, with the same fresh noise."""
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDPMScheduler(trained_betas=schedule.beta[1:].numpy(), clip_sample=clip, variance_type="fixed_small")
+    theirs.alphas_cumprod, theirs.alphas = schedule.abar[1:], 1 - schedule.beta[1:]
+    ours, their_generator, x = DDPMScheduler(schedule, generator(), clip), generator(), start_noise(2, 2).double()
+    for t in ours.timesteps:
+        noise = Noisy()(x, torch.full((2,), t))
+        expected = theirs.step(noise, t - 1, x, generator=their_generator).prev_sample
+        got = ours.step(noise, t, x).prev_sample
+        assert_close(got, expected, rtol=0, atol=1e-7 * expected.abs().max().item())
+        x = got
