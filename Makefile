@@ -8,9 +8,9 @@ PY := $(VENV)/bin/python
 endif
 READY := $(VENV)/ready
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
-MODELS := judge classifier ddpm unet
+MODELS := judge classifier ddpm unet text words
 
-.PHONY: help setup lessons test unit mutants lint lab train quality trials bench crosscheck evaluate picture store clean
+.PHONY: help setup lessons test unit mutants lint lab train quality trials bench crosscheck evaluate sentences picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -64,6 +64,9 @@ crosscheck: setup ## Frechet distance, precision and recall against torchmetrics
 
 evaluate: setup ## measure every method over w; writes data/results/guidance.csv
 	$(PY) -m minidiff evaluate --out data/results/guidance.csv
+
+sentences: setup ## measure digits drawn from sentences, over w; writes data/results/sentences.csv
+	$(PY) -m minidiff.measure.sentences data/results/sentences.csv
 
 picture: setup ## the picture at the top of README
 	$(PY) -m minidiff.teaching.overview data/results/digits_by_scale.png

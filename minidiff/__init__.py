@@ -32,6 +32,12 @@ from minidiff.training.generation import METHODS, Guided, cfg, cg, cg_conditiona
 from minidiff.measure.metrics import confident, diversity, features_of, frechet_distance, judged, moments, precision_recall
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.evaluate import Point, Row, points, read_rows
+from minidiff.digits.strokes import slant, strokes, thickness, width
+from minidiff.digits.captions import describe, parse
+from minidiff.training.sentences import captions, to_tokens
+from minidiff.nets.text import TextEncoder
+from minidiff.training.losses import contrastive_loss
+from minidiff.training.generation import cfg_words
 
 __all__ = [
     "Denoiser",
@@ -103,4 +109,15 @@ __all__ = [
     "Row",
     "points",
     "read_rows",
+    "slant",
+    "strokes",
+    "thickness",
+    "width",
+    "describe",
+    "parse",
+    "captions",
+    "to_tokens",
+    "TextEncoder",
+    "contrastive_loss",
+    "cfg_words",
 ]

@@ -19,8 +19,9 @@ from minidiff.measure.evaluate import read_rows
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
-from minidiff.training.generation import cfg, generate, start_noise
+from minidiff.training.generation import cfg, cfg_words, generate, start_noise
 from minidiff.training.recipes import LIVE, RECIPES
+from minidiff.training.sentences import to_tokens
 
 
 def run(*arguments) -> int:
@@ -45,6 +46,36 @@ def test_arrays_are_the_package_s_own_samples_and_the_same_twice(tmp_path, capsy
 def test_picture_has_a_row_for_each_digit(tmp_path, method):
     assert run("sample", "--digit", "0-2", "--n", 3, "--method", method, "--steps", 2, "--out", tmp_path / "p.png") == 0
     assert matplotlib.image.imread(tmp_path / "p.png").shape[:2] == (3 * 28 * 4, 3 * 28 * 4)
+
+
+def test_prompts_are_the_package_s_own_samples(tmp_path):
+    asked = ["a thick seven, slanted to the left", "一个细的三"]
+    options = ["--prompt", *asked, "--negative", "a wide digit", "--n", 2, "--w", 2, "--steps", 3, "--seed", 1]
+    assert run("sample", *options, "--out", tmp_path / "p.npz") == 0
+    drawn = np.load(tmp_path / "p.npz")
+    tokens = to_tokens(asked).repeat_interleave(2, dim=0)
+    expected = generate(cfg_words(load("words"), "a wide digit"), tokens, w=2.0, steps=3, seed=1)
+    assert (drawn["x"] == to_bytes(expected).numpy()).all()
+    assert drawn["y"].tolist() == [asked[0], asked[0], asked[1], asked[1]]
+    assert run("sample", "--prompt", "number 7", "--steps", 2, "--out", tmp_path / "p.png") == 0
+    assert matplotlib.image.imread(tmp_path / "p.png").shape[:2] == (112, 112)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--prompt", "a dog"], "no word 'dog'"),
+        (["--prompt", "7", "--method", "cg"], "a classifier reads no sentence"),
+        (["--digit", "7", "--negative", "8"], "--negative is a sentence against a sentence"),
+        (["--prompt", "7", "--negative", "ugly"], "no word 'ugly'"),
+        (["--prompt", "a " * 40], "may have 22 words, got 40"),
+        (["--prompt", "7", "--n", 0], "--n must be at least 1"),
+    ],
+)
+def test_prompts_that_cannot_be_used(tmp_path, capsys, options, says):
+    assert run("sample", *options, "--steps", 2, "--out", tmp_path / "p.png") == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_seed_another_digit(tmp_path):

@@ -33,6 +33,7 @@ def test_there_are_lessons():
         "08_classifier_free",
         "09_what_w_does",
         "10_cg_or_cfg",
+        "11_words",
     ]
     assert [path.stem for path in LESSONS] == named
 

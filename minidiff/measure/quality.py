@@ -1,10 +1,10 @@
 """What shipped weights are worth: measured, written into their files and into data/weights/README.md.
 
-python -m minidiff.measure.quality [FOLDER]
+python -m minidiff.measure.quality [NAME ...] measures these only, and keeps what is known of the others.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,16 +12,18 @@ import torch
 from minidiff.diffusion.guidance import clipped
 from minidiff.diffusion.process import draw_noise, q_sample
 from minidiff.diffusion.samplers import ddim_path, last
+from minidiff.digits.captions import ATTRIBUTES
 from minidiff.digits.mnist import Digits
 from minidiff.measure.metrics import confident, grain, judged, share_error
 from minidiff.measure.reference import Reference, reference
+from minidiff.measure.sentences import drawn, measured_row, pairs, retrieval, ruler
 from minidiff.nets.conditioning import bind
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
 from minidiff.training.generation import BATCH, cfg, generate, start_noise
 from minidiff.training.recipes import RECIPES
 
-N, STEPS, SEED = 1_000, 50, 0
+N, STEPS, SEED, W_OF_WORDS = 1_000, 50, 0, 2.0
 LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes are hard to tell apart for anybody
 
 
@@ -65,11 +67,33 @@ def of_judge(judge: Trained, by: Reference) -> dict:
     return {"accuracy": verdict.as_asked, "accuracy_error": verdict.as_asked_error}
 
 
+def of_text(text: Trained, by: Reference) -> dict:
+    """The first 1,000 test images against all full sentences: shares of best matches with the right digit and styles."""
+    found = retrieval(text, by.test)
+    values = {}
+    for name, right in zip(ATTRIBUTES, found.sentence_for_image.tolist(), strict=True):
+        values |= {f"finds_{name}": right, f"finds_{name}_error": share_error(round(right * found.images), found.images)}
+    return values
+
+
+def of_words(words: Trained, by: Reference, n: int = N) -> dict:
+    """CFG samples from sentences at w = 2: digit as asked, style in the third that was asked for; pairs held out, and seen."""
+    against, values = ruler(by.judge), {}
+    for held_out, name in ((True, "held_out"), (False, "seen")):
+        asked = pairs(held_out).repeat_interleave(n // len(pairs(held_out)), dim=0)
+        row = measured_row(against, drawn(words, asked, W_OF_WORDS), asked, name, W_OF_WORDS)._asdict()
+        for what in ("as_asked", "thickness_in_bin", "slant_in_bin"):
+            values |= {f"{name}_{what}": row[what], f"{name}_{what}_error": row[f"{what}_error"]}
+    return values
+
+
 MEASURES: Mapping[str, Callable[[Trained, Reference], dict]] = {
     "ddpm": of_ddpm,
     "classifier": of_classifier,
     "unet": of_unet,
     "judge": of_judge,
+    "text": of_text,
+    "words": of_words,
 }
 
 
@@ -109,7 +133,10 @@ def as_markdown(facts: Mapping[str, dict]) -> str:
         "judge_sure: the share of samples of which the judge is over 0.9 sure. frechet: in the judge's features, against the",
         f"60,000 training images, in units of what {N:,} real test images get: classes as they come for ddpm, of every class the",
         "same number for unet, as its samples are. _w1, _w0:",
-        "at this w. grain_percent: pixels in the corners that are not black. Weights are float16, the schedule's betas float64.",
+        "at this w. grain_percent: pixels in the corners that are not black. finds_: of 1,000 test images, how many find a",
+        "sentence with the right word, among all 270. held_out_, seen_: pairs of digit and style that training never saw, and",
+        f"the others, from sentences at w = {W_OF_WORDS:g}; _in_bin: in the third that was asked for. Weights are float16, the",
+        "schedule's betas float64.",
         "",
         "| file | trained by | images seen | minutes | precision | seed | measured |",
         "|---|---|---|---|---|---|---|",
@@ -131,13 +158,16 @@ def as_markdown(facts: Mapping[str, dict]) -> str:
     return "\n".join([*lines, "", f"All were trained on the data set with SHA-256 {data}.", ""])
 
 
-def main(folder: Path = SHIPPED) -> None:
-    """Measure every model in the folder, write what was found into its file, and all of it into README.md."""
+def main(chosen: Sequence[str] = (), folder: Path = SHIPPED) -> None:
+    """Measure the chosen models in the folder (default: all), write what was found into their files, and all into README.md."""
     models = {name: load(name, folder / f"{name}.safetensors") for name in RECIPES}
     for model in models.values():
         model.net.to(device())
     by, facts = reference(models["judge"]), {}
     for name, model in models.items():
+        facts[name] = model.facts
+        if chosen and name not in chosen:
+            continue
         facts[name] = {**model.facts, "quality": MEASURES[name](model, by)}
         save(folder / f"{name}.safetensors", Trained(model.net, model.schedule, facts[name]))
         print(f"{name}: {as_text(facts[name]['quality'])}", flush=True)
@@ -145,4 +175,4 @@ def main(folder: Path = SHIPPED) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(sys.argv[1:])

@@ -124,7 +124,8 @@ def measured_row(by: Ruler, x_0: Images, asked: Described, name: str, w: float |
         from_mean = (shown[told, column - 1] - by.means[asked[told, 0], column - 1]) / by.spread[column - 1]
         hits = int((bins(shown[told])[:, column - 1] == asked[told, column]).sum())
         found += [hits / len(high), share_error(hits, len(high)), *_shift(from_mean, high), *_correlation(from_mean, high)]
-    return Row(name, w, len(x_0), verdict.as_asked, verdict.as_asked_error, *(round(value, 4) for value in found))
+    found = [verdict.as_asked, verdict.as_asked_error, *found]
+    return Row(name, w, len(x_0), *(round(value, 4) for value in found))
 
 
 def drawn(words: Trained, asked: Described, w: float, seed: int = SEED) -> Images:
@@ -144,6 +145,13 @@ def rows(words: Trained, by: Ruler, scales: tuple[float, ...] = SCALES, n: int =
         for w in scales:
             asked = wanted.repeat_interleave(n // len(wanted), dim=0)
             yield measured_row(by, drawn(words, asked, w), asked, name, w)
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows that `main` wrote; "real" stays a word, all else becomes numbers."""
+    lines = Path(path).read_text().splitlines()[2:]
+    fields = [line.split(",") for line in lines]
+    return [Row(name, w if w == "real" else float(w), int(n), *map(float, rest)) for name, w, n, *rest in fields]
 
 
 def main(path: Path) -> None:

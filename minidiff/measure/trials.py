@@ -1,7 +1,8 @@
 """Why the recipes are as they are: half a live budget, one thing changed at a time. python -m minidiff.measure.trials FILE
 
 A row: for the conditional U-Net digits as asked and Frechet distance (in units of the floor) at w = 1 and unguided, for the
-unconditional one the share of which the judge is sure, the distance and the grain; n = 500, DDIM with 50 steps, seed 0.
+unconditional one the share of which the judge is sure, the distance and the grain, for the one that is told sentences digits as
+asked and styles in the third that was asked for, at w = 2; n = 500, DDIM with 50 steps, seed 0.
 Finished rows are kept when the command is interrupted, and are not made again.
 """
 
@@ -19,16 +20,25 @@ from minidiff.digits.mnist import load_digits
 from minidiff.measure.quality import MEASURES
 from minidiff.measure.reference import Reference, reference
 from minidiff.nets.conditioning import bind
-from minidiff.symbols import Denoiser, Images, Labels
+from minidiff.nets.text import TextEncoder, at_end
+from minidiff.nets.unet import UNet, VPrediction
+from minidiff.symbols import Denoiser, Features, Images, Labels, Tokens
 from minidiff.training.checkpoints import load, write_atomically
 from minidiff.training.draws import Draws
 from minidiff.training.loop import train
 from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, Loss, simple_loss, told, v_loss
 from minidiff.training.optimizers import adamw
-from minidiff.training.recipes import LIVE, Recipe, build_ddpm, build_unet
+from minidiff.training.recipes import LIVE, WORDS_DIM, Recipe, build_ddpm, build_unet
+from minidiff.training.sentences import VOCABULARY
 
 OF_UNET = [f"{what}_w{w}{error}" for w in (1, 0) for what, error in (("as_asked", ""), ("as_asked", "_error"), ("frechet", ""))]
-FIELDS = ["model", "changed", *OF_UNET, "judge_sure", "judge_sure_error", "frechet", "grain_percent"]
+OF_WORDS = [
+    f"{which}_{what}{error}"
+    for which in ("held_out", "seen")
+    for what in ("as_asked", "thickness_in_bin", "slant_in_bin")
+    for error in ("", "_error")
+]
+FIELDS = ["model", "changed", *OF_UNET, "judge_sure", "judge_sure_error", "frechet", "grain_percent", *OF_WORDS]
 
 
 def v_loss_everywhere(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
@@ -70,6 +80,19 @@ def build_ddpm_without_plan(classes: int, schedule: NoiseSchedule) -> nn.ModuleD
     return net
 
 
+class Pooled(TextEncoder):
+    """The sentence as one vector, the state of its end: what a U-Net without cross-attention can be told."""
+
+    def forward(self, tokens: Tokens) -> Features:
+        return at_end(super().forward(tokens), tokens)
+
+
+def build_pooled(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
+    """The U-Net that is told a sentence as one vector, beside t."""
+    unet = VPrediction(UNet(c_dim=WORDS_DIM), schedule.abar)
+    return nn.ModuleDict({"unet": unet, "text": Pooled(VOCABULARY, WORDS_DIM)})
+
+
 class Skip(nn.Module):
     """A block that does nothing."""
 
@@ -78,7 +101,7 @@ class Skip(nn.Module):
 
 
 STEPS, N = 600, 500
-UNET, DDPM = (replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm"))
+UNET, DDPM, WORDS = (replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm", "words"))
 CHOSEN = "as chosen"
 TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("unet", CHOSEN): UNET,
@@ -91,6 +114,8 @@ TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("ddpm", "AdamW, peak_lr 3e-3"): replace(DDPM, optimizers=adamw, peak_lr=3e-3),
     ("ddpm", "no uniform levels"): replace(DDPM, loss=v_loss_in_the_middle),
     ("ddpm", "without the dense layers"): replace(DDPM, build=build_ddpm_without_plan),
+    ("words", CHOSEN): WORDS,
+    ("words", "one vector, no cross-attention"): replace(WORDS, build=build_pooled),
 }
 
 

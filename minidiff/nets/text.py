@@ -42,7 +42,7 @@ class TextEncoder(nn.Module):
 
     def pooled(self, tokens: Tokens) -> Features:
         """One vector a sentence: the state of its END token   [Radford 2021, sec. 2.4]"""
-        return self(tokens).states[torch.arange(len(tokens), device=tokens.device), (tokens == END).int().argmax(dim=1)]
+        return at_end(self(tokens), tokens)
 
 
 class TransformerBlock(nn.Module):
@@ -82,6 +82,11 @@ def tokens_of(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> 
     number = {word: i for i, word in enumerate(vocabulary, start=END + 1)}
     rows = [torch.tensor([START, *(number[word] for word in words), END]) for words in sentences]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
+
+
+def at_end(words: Words, tokens: Tokens) -> Features:
+    """The state of every row's END token."""
+    return words.states[torch.arange(len(tokens), device=tokens.device), (tokens == END).int().argmax(dim=1)]
 
 
 def empty(batch: int) -> Int[Tensor, "batch 2"]:

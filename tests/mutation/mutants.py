@@ -222,6 +222,13 @@ MUTANTS = [
     ),
     *_in(
         SAMPLERS,
+        "levels",
+        ("one level too low", " level, device", " level - 1, device"),
+        ("one level too high", " level, device", " level + 1, device"),
+        ("a number, not one for each row", "(len(x_t),)", "()"),
+    ),
+    *_in(
+        SAMPLERS,
         "last",
         ("the first stop, not the last", "(sample,) = deque(path, maxlen=1)", "sample = next(path)"),
         ("the guess, not the point", "return sample.x_t", "return sample.x_0"),

@@ -52,7 +52,7 @@ def test_half_precision_rounds_to_half_precision(file):
 def test_shipped_weights(name):
     """Small, of the shipped recipe, of the shipped data, with the facts of the run inside."""
     path = checkpoints.SHIPPED / f"{name}.safetensors"
-    assert path.stat().st_size < 3_000_000
+    assert path.stat().st_size < 3_500_000
     assert sum(file.stat().st_size for file in checkpoints.SHIPPED.iterdir()) < 12_000_000
     from minidiff.digits.mnist import load_digits
 
