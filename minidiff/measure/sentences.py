@@ -56,7 +56,7 @@ def retrieval(text: Trained, digits: Digits, n: int = 1_000) -> Retrieval:
 
 
 def plainly(described: Described) -> list[str]:
-    """One English sentence a row, always in the same form: "a thick, narrow seven, leaning left"."""
+    """One English sentence a row, always in the same form: "a bold, slim seven, leaning left"."""
     return sentences(described, torch.tensor([0.0] * 4 + [0.0, 0.0, 1.0, 0.0]).repeat(len(described), 1))
 
 
