@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "teaching": {"symbols", "diffusion", "nets", "digits", "exact", "training", "measure"},
 }
 MAY_IMPORT["commands"] = MAY_IMPORT["measure"] | {"measure"}
+MAY_IMPORT["article"] = MAY_IMPORT["commands"]
 MAY_IMPORT["__main__"] = MAY_IMPORT["commands"] | {"commands"}
 MAY_IMPORT["__init__"] = MAY_IMPORT["commands"]
 

@@ -173,11 +173,7 @@ MUTANTS = [
         "ancestral_step",
         ("sigma^2 for sigma", "variance).sqrt()", "variance)"),
         ("the other default variance", "schedule.small_variance if", "schedule.large_variance if"),
-        (
-            "the given variance is ignored",
-            "(schedule.small_variance if variance is None else variance)",
-            "schedule.small_variance",
-        ),
+        ("the variance is ignored", "(schedule.small_variance if variance is None else variance)", "schedule.small_variance"),
         ("the sign of eps", "(x_t - step * eps_t)", "(x_t + step * eps_t)"),
         ("the root of 1 - abar is missing", "(1 - schedule.abar).sqrt()", "(1 - schedule.abar)"),
         ("the root of 1 - beta is missing", "at((1 - schedule.beta).sqrt()", "at((1 - schedule.beta)"),
@@ -252,11 +248,7 @@ MUTANTS = [
         ("scaled the wrong way", "(1000 / T)", "(T / 1000)"),
         ("from loud to quiet", "linspace(first, last,", "linspace(last, first,"),
         ("float32 tables", "linspace(first, last, T, dtype=torch.float64)", "linspace(first, last, T).double()"),
-        (
-            "even in the root (scaled linear)",
-            "linspace(first, last, T, dtype=torch.float64)",
-            "linspace(first**0.5, last**0.5, T).double() ** 2",
-        ),
+        ("scaled linear", "linspace(first, last, T, dtype=torch.float64)", "linspace(first**0.5, last**0.5, T).double() ** 2"),
     ),
     *_in(
         SCHEDULE,
