@@ -20,11 +20,13 @@ def with_gradients(net: nn.Module, seed: int = 0) -> nn.Module:
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(6, 20, 3), nn.Linear(30, 12)], ids=["convolution", "matrix"])
-def test_a_first_step_is_the_gradient_made_orthogonal(layer):
+@pytest.mark.parametrize(("rounding", "error"), [("auto", 0.05), ("float32", 1e-3)])  # auto: bfloat16 where it is native
+def test_a_first_step_is_the_gradient_made_orthogonal(layer, rounding, error, monkeypatch):
     """By the singular value decomposition: W <- (1 - lr wd) W - lr 0.2 sqrt(max(out, in)) U V^T, up to Newton-Schulz's error.
 
     Its five steps bring singular values into about [0.7, 1.2] only [Jordan 2024], so directions are exact and sizes are not.
     """
+    monkeypatch.setenv("MINIDIFF_PRECISION", rounding)
     before = with_gradients(layer).weight.detach().clone().flatten(1)
     u, _, vh = torch.linalg.svd(layer.weight.grad.flatten(1), full_matrices=False)
     take_step([MatrixMuon([layer.weight], weight_decay=0.1)], rate=0.01)
@@ -32,7 +34,28 @@ def test_a_first_step_is_the_gradient_made_orthogonal(layer):
     sizes = torch.diagonal(u.T @ moved @ vh.T) / (0.01 * 0.2 * math.sqrt(max(before.shape)))
     assert ((sizes > 0.6) & (sizes < 1.3)).all()
     aligned = u @ torch.diag(torch.diagonal(u.T @ moved @ vh.T)) @ vh
-    assert (moved - aligned).norm() < 0.05 * moved.norm()  # it computes in bfloat16
+    assert (moved - aligned).norm() < error * moved.norm()
+
+
+def test_float32_takes_the_steps_of_torch_s_muon(monkeypatch):
+    """Five steps with momentum and decay, a tall matrix and a wide one: the same up to torch's rounding to bfloat16."""
+    for shape in ((20, 6), (6, 20)):
+        g = torch.Generator().manual_seed(3)
+        start, gradients = torch.randn(shape, generator=g), torch.randn(5, *shape, generator=g)
+        moved = []
+        for rounding in ("float32", "torch"):
+            weight = nn.Parameter(start.clone())
+            if rounding == "torch":
+                optimizer = torch.optim.Muon([weight], lr=0.0, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+            else:
+                monkeypatch.setenv("MINIDIFF_PRECISION", "float32")
+                optimizer = MatrixMuon([weight], weight_decay=0.1)
+            for i, gradient in enumerate(gradients):
+                weight.grad = gradient.clone()
+                take_step([optimizer], rate=0.01 * (i + 1))
+            moved.append(weight.detach() - start)
+        assert (moved[0] - moved[1]).norm() < 0.02 * moved[1].norm()
+        assert (moved[0] - moved[1]).norm() > 0
 
 
 def test_muon_moves_matrices_and_adamw_the_rest():
