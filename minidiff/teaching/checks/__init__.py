@@ -1,5 +1,6 @@
 """Checks of exercises: "correct", or the mistake by name. They decide by what an answer does, never by how it is written."""
 
+from minidiff.teaching.checks.bugs import catches, caught
 from minidiff.teaching.checks.choosing import log_either, standard_errors_apart
 from minidiff.teaching.checks.guidance import (
     dropped,
@@ -32,6 +33,8 @@ __all__ = [
     "CORRECT",
     "averaged",
     "away_from",
+    "catches",
+    "caught",
     "contrastive",
     "ddim_step",
     "dropped",

@@ -1,0 +1,41 @@
+"""Checks of invariants (lesson 13): an invariant must hold for the right pieces and fail for the wrong one."""
+
+from collections.abc import Callable
+
+from minidiff.teaching.checks.verdict import CORRECT
+from minidiff.teaching.mistakes import MISTAKES, RIGHT, Pieces
+
+Invariant = Callable[[Pieces], bool]
+
+
+def catches(name: str, answer: Invariant) -> str:
+    """ "correct" if answer(pieces) is True for the right pieces and False for those of MISTAKES[name]; else what is wrong.
+
+    Pieces that make the answer raise an error count as rejected, but the right ones must not.
+    """
+    if name not in MISTAKES:
+        return f"There is no mistake {name!r}; there are: {', '.join(MISTAKES)}."
+    try:
+        holds = answer(RIGHT)
+    except Exception as error:  # whatever an answer raises, the learner is told and the notebook goes on
+        return f"On the right pieces your invariant raised {type(error).__name__}: {error}"
+    if holds is None:
+        return "Your invariant returned nothing: does it end in return?"
+    if not bool(holds):
+        return "Your invariant rejects the right pieces: it asks for what need not be so, or its tolerance is too small."
+    if not rejects(answer, name):
+        return f"Your invariant accepts the mistake: {MISTAKES[name].says}. Which number would be another one then?"
+    return CORRECT
+
+
+def caught(answer: Invariant) -> list[str]:
+    """The names of all mistakes in the catalogue that an invariant rejects."""
+    return [name for name in MISTAKES if rejects(answer, name)]
+
+
+def rejects(answer: Invariant, name: str) -> bool:
+    """Whether the answer is not True for the pieces of this mistake."""
+    try:
+        return not bool(answer(MISTAKES[name].pieces))
+    except Exception:  # a crash is a rejection too
+        return True
