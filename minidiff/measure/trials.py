@@ -104,6 +104,8 @@ STEPS, N = 600, 500
 UNET, DDPM, WORDS = (replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm", "words"))
 CHOSEN = "as chosen"
 TRIALS: Mapping[tuple[str, str], Recipe] = {
+    ("words", CHOSEN): WORDS,
+    ("words", "one vector, no cross-attention"): replace(WORDS, build=build_pooled),
     ("unet", CHOSEN): UNET,
     ("unet", "AdamW, peak_lr 3e-3"): replace(UNET, optimizers=adamw, peak_lr=3e-3),
     ("unet", "t uniform in 1..T"): replace(UNET, loss=v_loss_everywhere),
@@ -114,8 +116,6 @@ TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("ddpm", "AdamW, peak_lr 3e-3"): replace(DDPM, optimizers=adamw, peak_lr=3e-3),
     ("ddpm", "no uniform levels"): replace(DDPM, loss=v_loss_in_the_middle),
     ("ddpm", "without the dense layers"): replace(DDPM, build=build_ddpm_without_plan),
-    ("words", CHOSEN): WORDS,
-    ("words", "one vector, no cross-attention"): replace(WORDS, build=build_pooled),
 }
 
 

@@ -49,8 +49,8 @@ def test_the_check_says_correct_for_the_right_invariant(name):
     [
         (lambda pieces: True, "accepts the mistake: sqrt(1 - abar_t) is missing in M4"),
         (lambda pieces: False, "rejects the right pieces"),
-        (lambda pieces: None, "returned nothing"),
-        (lambda pieces: 1 / 0, "raised ZeroDivisionError"),
+        (lambda pieces: None, "right pieces: your function returned nothing"),
+        (lambda pieces: 1 / 0, "your function raised ZeroDivisionError"),
         (INVARIANTS["w is s"], "accepts the mistake"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from minidiff.teaching.checks.verdict import CORRECT
+from minidiff.teaching.checks.verdict import CORRECT, attempt
 from minidiff.teaching.mistakes import MISTAKES, RIGHT, Pieces
 
 Invariant = Callable[[Pieces], bool]
@@ -15,13 +15,10 @@ def catches(name: str, answer: Invariant) -> str:
     """
     if name not in MISTAKES:
         return f"There is no mistake {name!r}; there are: {', '.join(MISTAKES)}."
-    try:
-        holds = answer(RIGHT)
-    except Exception as error:  # whatever an answer raises, the learner is told and the notebook goes on
-        return f"On the right pieces your invariant raised {type(error).__name__}: {error}"
-    if holds is None:
-        return "Your invariant returned nothing: does it end in return?"
-    if not bool(holds):
+    holds = attempt(lambda: answer(RIGHT))
+    if isinstance(holds, str):
+        return f"On the right pieces: {holds[0].lower()}{holds[1:]}"
+    if not bool(holds.all()):
         return "Your invariant rejects the right pieces: it asks for what need not be so, or its tolerance is too small."
     if not rejects(answer, name):
         return f"Your invariant accepts the mistake: {MISTAKES[name].says}. Which number would be another one then?"
@@ -35,7 +32,5 @@ def caught(answer: Invariant) -> list[str]:
 
 def rejects(answer: Invariant, name: str) -> bool:
     """Whether the answer is not True for the pieces of this mistake."""
-    try:
-        return not bool(answer(MISTAKES[name].pieces))
-    except Exception:  # a crash is a rejection too
-        return True
+    holds = attempt(lambda: answer(MISTAKES[name].pieces))
+    return isinstance(holds, str) or not bool(holds.all())  # a crash is a rejection too
