@@ -1,5 +1,6 @@
 """Every check survives whatever an answer does, says so in a sentence, and is fair to other spellings and dtypes."""
 
+import contextlib
 import random
 import threading
 import time
@@ -28,10 +29,8 @@ def leaves(*_):
 
 def endless(*_):
     while True:
-        try:
+        with contextlib.suppress(Exception):
             time.sleep(0.001)
-        except Exception:
-            pass
 
 
 @pytest.fixture
@@ -98,9 +97,8 @@ def test_other_dtypes_and_loops_are_welcome(dtype):
         return (float(abar) ** 0.5 * x_0.to(dtype)) + (1 - float(abar)) ** 0.5 * eps.to(dtype)
 
     def row_by_row(x_0, eps, abar):
-        return torch.stack(
-            [torch.stack([abar**0.5 * a + (1 - abar) ** 0.5 * b for a, b in zip(*rows)]) for rows in zip(x_0, eps)]
-        )
+        flat = [abar**0.5 * a + (1 - abar) ** 0.5 * b for a, b in zip(x_0.flatten(), eps.flatten(), strict=True)]
+        return torch.stack(flat).view_as(x_0)
 
     assert checks.noised(noised) == checks.CORRECT
     assert checks.noised(row_by_row) == checks.CORRECT
