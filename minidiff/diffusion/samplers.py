@@ -49,12 +49,7 @@ def ancestral_step(
 
 
 def ddim_path(
-    eps: Denoiser,
-    x_T: Points,
-    schedule: NoiseSchedule,
-    steps: int = 50,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    eps: Denoiser, x_T: Points, schedule: NoiseSchedule, steps: int = 50, eta: float = 0, generator: torch.Generator | None = None
 ) -> Iterator[Sample]:
     """x_s = sqrt(abar_s) x_0_hat + sqrt(1 - abar_s - sigma^2) eps + sigma z, from level t down to s < t   [Song 2020, eq. 12]
 
