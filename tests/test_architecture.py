@@ -64,7 +64,8 @@ def test_the_two_halves_never_meet():
 def test_sizes():
     for path in [*FILES, *(ROOT.parent / "tests").rglob("*.py")]:
         assert len(path.read_text().splitlines()) <= 300, path
-    core = [ROOT / "symbols.py", *(ROOT / "diffusion").glob("*.py"), ROOT / "exact" / "mixtures.py"]
+    first = [path for path in (ROOT / "diffusion").glob("*.py") if path.stem != "variants"]  # later ideas, read later
+    core = [ROOT / "symbols.py", *first, ROOT / "exact" / "mixtures.py"]
     assert sum(len(path.read_text().splitlines()) for path in core) < 450
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -125,6 +125,26 @@ def tried(model: str, changed: str, by: Reference) -> dict:
     return {"model": model, "changed": changed} | {key: round(value, 4) for key, value in MEASURES[model](trained, by, N).items()}
 
 
+def as_table(rows: list[dict]) -> str:
+    """The rows of the file as a markdown table: what was changed, and what it gave."""
+    lines = ["| network | changed | measured |", "|---|---|---|"]
+    for row in rows:
+
+        def share(name: str, row: dict = row) -> str:
+            return f"{100 * float(row[name]):.1f} ± {100 * float(row[f'{name}_error']):.1f} %"
+
+        if row["model"] == "unet":
+            found = [f"w = {w}: {share(f'as_asked_w{w}')}, {float(row[f'frechet_w{w}']):.2f} x" for w in (1, 0)]
+        elif row["model"] == "ddpm":
+            found = [f"sure {share('judge_sure')}, {float(row['frechet']):.2f} x, grain {float(row['grain_percent']):.2f} %"]
+        else:
+            styles = ("as_asked", "thickness_in_bin", "slant_in_bin")
+            pairs = {which: ", ".join(share(f"{which}_{style}") for style in styles) for which in ("held_out", "seen")}
+            found = [f"{which.replace('_', ' ')}: {shares}" for which, shares in pairs.items()]
+        lines.append(f"| {row['model']} | {row['changed']} | {'; '.join(found)} |")
+    return "\n".join(lines)
+
+
 def main(path: Path) -> None:
     """Make every row that is not yet in the file; print it; write the file after every row."""
     rows = list(csv.DictReader(path.read_text().splitlines()[1:])) if path.exists() else []

@@ -1,7 +1,9 @@
 """Frechet distance against closed forms; the page about the weights against the weights."""
 
+import csv
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,6 +104,13 @@ def test_every_model_has_a_measure_and_two_budgets():
     for budget in BUDGETS.values():
         assert all(recipe.name == name for name, recipe in budget.items())
     assert all(LIVE[name].steps < RECIPES[name].steps for name in RECIPES)
+
+
+def test_readme_shows_the_trials():
+    root = Path(__file__).parents[2]
+    rows = list(csv.DictReader((root / "data" / "results" / "trials.csv").read_text().splitlines()[1:]))
+    assert {row["model"] for row in rows} >= {"unet", "words"}
+    assert trials.as_table(rows) in (root / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("model", "changed"), trials.TRIALS)

@@ -1,0 +1,117 @@
+"""What came after w: later ideas about guidance, each a wrapper or a step. Switched off, each is plain guidance exactly."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from minidiff.diffusion.guidance import classifier_free
+from minidiff.diffusion.process import eps_from_x_0, x_0_from_eps
+from minidiff.diffusion.samplers import Sample, ddim_stops, levels
+from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.symbols import Denoiser, InputError, Points, Steps
+
+
+def limited(guided: Denoiser, plain: Denoiser, low: int, high: int) -> Denoiser:
+    """guided where low < t <= high, plain elsewhere   [Kynkaanniemi 2024, 2404.07724]
+
+    Off: low = 0, high = T. Every row chooses by its own t. Raises InputError if low > high.
+    """
+    if low > high:
+        raise InputError(f"The interval of guidance must not be empty backwards, got low = {low}, high = {high}.")
+
+    def eps_bar(x_t: Points, t: Steps) -> Points:
+        inside = ((t > low) & (t <= high)).view(-1, *[1] * (x_t.ndim - 1))
+        return torch.where(inside, guided(x_t, t), plain(x_t, t))
+
+    return eps_bar
+
+
+def rescaled(guided: Denoiser, cond: Denoiser, phi: float = 0.7) -> Denoiser:
+    """phi eps std(eps_cond) / std(eps) + (1 - phi) eps, eps guided, std over each row   [Lin 2023, 2305.08891]
+
+    Guidance makes guesses larger; this gives them the spread of the conditional guess again. Off: phi = 0.
+    """
+
+    def eps_bar(x_t: Points, t: Steps) -> Points:
+        eps, told = guided(x_t, t), cond(x_t, t)
+        return phi * eps * _spread(told) / _spread(eps) + (1 - phi) * eps
+
+    return eps_bar
+
+
+def thresholded(eps: Denoiser, schedule: NoiseSchedule, share: float = 0.995) -> Denoiser:
+    """The eps of x_0_hat clamped to [-a, a] and divided by a = max(1, the share-quantile of |x_0_hat|), row by row
+
+    [Saharia 2022, 2205.11487: dynamic thresholding]. Where no pixel is beyond 1 nothing changes; `clipped` is static.
+    """
+
+    def eps_bar(x_t: Points, t: Steps) -> Points:
+        x_0 = x_0_from_eps(x_t, t, eps(x_t, t), schedule)
+        a = x_0.abs().flatten(1).quantile(share, dim=1).clamp(min=1.0).view(-1, *[1] * (x_t.ndim - 1))
+        return eps_from_x_0(x_t, t, torch.minimum(torch.maximum(x_0, -a), a) / a, schedule)
+
+    return eps_bar
+
+
+def projected(
+    eps_cond: Denoiser, eps_null: Denoiser, schedule: NoiseSchedule, w: float, parallel: float = 0.0, longest: float = math.inf
+) -> Denoiser:
+    """x_0_cond + w (across + parallel * along), d = x_0_cond - x_0_null split along x_0_cond   [Sadat 2024, 2410.02416]
+
+    |d| is cut to `longest` first. What lies along the guess only makes it larger (contrast); what lies across changes it. Off:
+    parallel = 1, longest = inf: M6. (Their momentum, which remembers d from step to step, is left out: a denoiser has no state.)
+    """
+
+    def eps_bar(x_t: Points, t: Steps) -> Points:
+        told, nothing = (x_0_from_eps(x_t, t, eps(x_t, t), schedule).flatten(1) for eps in (eps_cond, eps_null))
+        d = told - nothing
+        d = d * (longest / d.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+        along = (d * told).sum(dim=1, keepdim=True) / told.square().sum(dim=1, keepdim=True).clamp(min=1e-12) * told
+        x_0 = told + w * (d - along + parallel * along)
+        return eps_from_x_0(x_t, t, x_0.view_as(x_t), schedule)
+
+    return eps_bar
+
+
+def autoguided(eps_good: Denoiser, eps_weak: Denoiser, w: float) -> Denoiser:
+    """eps_good + w (eps_good - eps_weak): away from a worse version of the same model   [Karras 2024, 2406.02507]
+
+    Both are told the same. The formula is M6's; what differs is that nobody is told nothing. Off: w = 0.
+    """
+    return classifier_free(eps_good, eps_weak, w)
+
+
+def plus_plus_path(
+    eps_cond: Denoiser, eps_null: Denoiser, x_T: Points, schedule: NoiseSchedule, scale: float, steps: int = 50
+) -> Iterator[Sample]:
+    """CFG++: x_0_hat from eps_null + scale (eps_cond - eps_null), then noised again with eps_null alone
+
+    x_s = sqrt(abar_s) x_0_hat + sqrt(1 - abar_s) eps_null, scale in [0, 1]   [Chung 2024, 2406.08070]. Off: scale = 0,
+    the unconditional DDIM path. It is CFG with a guidance scale of its own in every step, see `scale_of_plus_plus`.
+    """
+    x_t = x_T
+    for level, below in pairwise(ddim_stops(schedule, steps)):
+        with torch.no_grad():
+            t = levels(level, x_t)
+            nothing = eps_null(x_t, t)
+            x_0 = x_0_from_eps(x_t, t, nothing + scale * (eps_cond(x_t, t) - nothing), schedule)
+            abar_s = float(schedule.abar[below])
+            x_t = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s) * nothing
+        yield Sample(below, x_t, x_0)
+
+
+def scale_of_plus_plus(schedule: NoiseSchedule, stops: tuple[int, int], scale: float) -> float:
+    """s with which one DDIM step of CFG is the step of CFG++: scale a / (a - b), for a step between two stops (t, s)
+
+    a = sqrt(abar_s (1 - abar_t) / abar_t), b = sqrt(1 - abar_s): derived by comparing the factors of eps_cond - eps_null.
+    """
+    abar_t, abar_s = (float(schedule.abar[stop]) for stop in stops)
+    a, b = math.sqrt(abar_s * (1 - abar_t) / abar_t), math.sqrt(1 - abar_s)
+    return scale * a / (a - b)
+
+
+def _spread(eps: Points) -> Tensor:
+    return eps.flatten(1).std(dim=1).view(-1, *[1] * (eps.ndim - 1))
