@@ -1,6 +1,7 @@
 """Later ideas: switched off each is plain guidance, bit for bit or to rounding; switched on, it does what its equation says."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -119,9 +120,7 @@ def test_plus_plus_is_cfg_with_its_own_scale_in_every_step(world, scale):
     cond, null, schedule = world.mixture.eps(0), world.mixture.eps(), world.schedule
     x_t = torch.randn(20, world.x_t.shape[1], generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     stops = ddim_stops(schedule, 20)
-    for stop, sample in zip(
-        zip(stops, stops[1:], strict=False), plus_plus_path(cond, null, x_t, schedule, scale, 20), strict=True
-    ):
+    for stop, sample in zip(pairwise(stops), plus_plus_path(cond, null, x_t, schedule, scale, 20), strict=True):
         s = scale_of_plus_plus(schedule, stop, scale)
         assert s >= scale
         eps = classifier_free(cond, null, s - 1)(x_t, levels(stop[0], x_t))
