@@ -154,6 +154,17 @@ def read_rows(path: str | Path) -> list[Row]:
     return [Row(name, w if w == "real" else float(w), int(n), *map(float, rest)) for name, w, n, *rest in fields]
 
 
+def as_table(rows: list[Row], scales: tuple[float, ...] = (0.0, 2.0, 5.0)) -> str:
+    """Shares in per cent at these w as a markdown table."""
+    lines = ["| pairs | w | digit as asked (%) | thickness met (%) | slant met (%) |", "|---|---|---|---|---|"]
+    for row in rows:
+        if row.w in scales:
+            value = row._asdict()
+            pairs = ((value[what], value[f"{what}_error"]) for what in ("as_asked", "thickness_in_bin", "slant_in_bin"))
+            lines.append(f"| {row.pairs} | {row.w:g} | {' | '.join(f'{100 * p:.1f} ± {100 * e:.1f}' for p, e in pairs)} |")
+    return "\n".join(lines)
+
+
 def main(path: Path) -> None:
     """Measure, print, and write the file after every row."""
     models = {name: load(name) for name in ("words", "judge")}

@@ -10,7 +10,7 @@ from torch import nn
 from minidiff.digits.captions import HELD_OUT, UNSAID, describe, parse
 from minidiff.digits.mnist import load_digits
 from minidiff.digits.strokes import thickness
-from minidiff.measure.sentences import EVERY, STYLES, Ruler, measured_row, pairs, plainly, read_rows, retrieval, ruler
+from minidiff.measure.sentences import EVERY, STYLES, Ruler, as_table, measured_row, pairs, plainly, read_rows, retrieval, ruler
 from minidiff.nets.text import Contrast
 from minidiff.training.checkpoints import Trained, load
 from minidiff.training.sentences import to_tokens
@@ -115,8 +115,10 @@ def test_shift_and_correlation_by_hand(by):
     assert row.thickness_correlation == pytest.approx(r, abs=1e-3)
 
 
-def test_the_committed_rows_are_whole():
-    rows = read_rows(Path(__file__).parents[2] / "data" / "results" / "sentences.csv")
+def test_the_committed_rows_are_whole_and_readme_shows_them():
+    root = Path(__file__).parents[2]
+    rows = read_rows(root / "data" / "results" / "sentences.csv")
+    assert as_table(rows) in (root / "README.md").read_text(encoding="utf-8")
     assert [row.pairs for row in rows if row.w == "real"] == ["held out", "seen"]
     for name in ("held out", "seen"):
         scales = [row.w for row in rows if row.pairs == name and row.w != "real"]
