@@ -68,7 +68,7 @@ def of_judge(judge: Trained, by: Reference) -> dict:
 
 
 def of_text(text: Trained, by: Reference) -> dict:
-    """The first 1,000 test images against all full sentences: shares of best matches with the right digit and styles."""
+    """1,000 test images, shuffled, against all full sentences: shares of best matches with the right digit and styles."""
     found = retrieval(text, by.test)
     values = {}
     for name, right in zip(ATTRIBUTES, found.sentence_for_image.tolist(), strict=True):
@@ -133,10 +133,10 @@ def as_markdown(facts: Mapping[str, dict]) -> str:
         "judge_sure: the share of samples of which the judge is over 0.9 sure. frechet: in the judge's features, against the",
         f"60,000 training images, in units of what {N:,} real test images get: classes as they come for ddpm, of every class the",
         "same number for unet, as its samples are. _w1, _w0:",
-        "at this w. grain_percent: pixels in the corners that are not black. finds_: of 1,000 test images, how many find a",
-        "sentence with the right word, among all 270. held_out_, seen_: pairs of digit and style that training never saw, and",
-        f"the others, from sentences at w = {W_OF_WORDS:g}; _in_bin: in the third that was asked for. Weights are float16, the",
-        "schedule's betas float64.",
+        "at this w. grain_percent: pixels in the corners that are not black. finds_: of 1,000 test images, drawn at random,",
+        "how many find a sentence with the right word, among all 270. held_out_, seen_: pairs of digit and style that training",
+        f"never saw, and the others, from sentences at w = {W_OF_WORDS:g}; _in_bin: in the third that was asked for. Weights are",
+        "float16, the schedule's betas float64.",
         "",
         "| file | trained by | images seen | minutes | precision | seed | measured |",
         "|---|---|---|---|---|---|---|",

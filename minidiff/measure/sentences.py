@@ -71,7 +71,7 @@ def pairs(held_out: bool) -> Described:
 
 
 class Row(NamedTuple):
-    """n images of pairs, drawn at w (empty: real ones): digit as asked, and for each style how well it is met, with errors.
+    """n images of pairs, as many of each, drawn at w or real: digit as asked, and for each style how well it is met, with errors.
 
     in_bin: the share in the third that was asked for; real images: 1. shift: mean where the high end was asked for minus mean
     where the low end was, in standard deviations of the data; correlation: of the end and the measured number. Both count from
@@ -134,14 +134,14 @@ def drawn(words: Trained, asked: Described, w: float, seed: int = SEED) -> Image
 
 
 def rows(words: Trained, by: Ruler, scales: tuple[float, ...] = SCALES, n: int = N) -> Iterator[Row]:
-    """Real test images first, then every w; held-out pairs and seen ones."""
+    """Real test images first (one that shows two pairs counts for both), then every w; held-out pairs and seen ones."""
     test = load_digits("test")
     shown = describe(test.x_0(), test.labels)
     for held_out, name in ((True, "held out"), (False, "seen")):
         wanted = pairs(held_out)
         fits = ((shown[:, None] == wanted) | (wanted == UNSAID)).all(dim=2)  # (images, pairs)
-        image, pair = fits.nonzero(as_tuple=True)
-        yield measured_row(by, test.x_0(image).to(device()), wanted[pair], name, "real")
+        image = torch.cat([column.nonzero()[: int(fits.sum(dim=0).min()), 0] for column in fits.T])  # as many of every pair
+        yield measured_row(by, test.x_0(image).to(device()), wanted.repeat_interleave(len(image) // len(wanted), 0), name, "real")
         for w in scales:
             asked = wanted.repeat_interleave(n // len(wanted), dim=0)
             yield measured_row(by, drawn(words, asked, w), asked, name, w)

@@ -63,9 +63,9 @@ class TransformerBlock(nn.Module):
 
 
 class Contrast(nn.Module):
-    """logits_ij = exp(a) cos(image_i, sentence_j): how well every image fits every sentence   [Radford 2021, fig. 3]
+    """logits_ij = a cos(image_i, sentence_j): how well every image fits every sentence   [Radford 2021, fig. 3]
 
-    a starts at log(1 / 0.07), is learned, and stays below log(100).
+    a = exp(log_scale) starts at 1 / 0.07, is learned, and stays below 100.
     """
 
     def __init__(self):

@@ -46,6 +46,8 @@ def test_right_answers(check, answer):
         (AWAY, lambda a, b, c, w: b + w * (a - b), "w is s"),
         (AWAY, lambda a, b, c, w: a + w * (a - b) + w * (a - c), "twice"),
         (AWAY, lambda a, b, c, w: (1 + w) * a - b, "factor w"),
+        (AWAY, lambda a, b, c, w: a + w * (c - b), "as seen from nothing"),
+        (AWAY, lambda a, b, c, w: c + (1 + w) * (a - b), "starts from nothing"),
         (AWAY, lambda a, b, c, w: a, "Not yet"),
     ],
 )

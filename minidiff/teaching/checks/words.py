@@ -48,6 +48,12 @@ def away_from(answer: Callable[[Batch, Batch, Batch, float], Batch]) -> str:
             lambda a, b, c, w: (1 + 2 * w) * a - w * b - w * c
         ),
         "At w = 0 nothing may be subtracted: did you forget the factor w?": lambda a, b, c, w: (1 + w) * a - b,
+        "That pushes away from the negative as seen from nothing: it takes the null's place instead.": (
+            lambda a, b, c, w: a + w * (c - b)
+        ),
+        "That starts from nothing and counts s: start from the text's guess, w times the way from the negative.": (
+            lambda a, b, c, w: c + (1 + w) * (a - b)
+        ),
     }
 
     def values(rule: Callable) -> Tensor:
