@@ -170,6 +170,7 @@ def main() -> None:
     heads = ("parameters", "train img/s", "ratio", "passes/s", "ratio", "GFLOP/s", "1st step s")
     print(f"{'':41s}" + "".join(f"{head:>12s}" for head in heads))
     reference: tuple[float, float] | None = None
+    speeds(ours(), False, False, False)  # the first row would pay for waking up, and it is the measure of all others
     for whose, make in (("minidiff", ours), ("diffusers", theirs)):
         for mode, *how in modes():
             net = make()
