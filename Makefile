@@ -58,9 +58,9 @@ bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(PY) -m minidiff.measure.bench
 
-crosscheck: setup ## Frechet distance, precision and recall against torchmetrics and prdc
-	$(PY) -m pip install --quiet -c constraints.txt -e ".[crosscheck]"
-	$(PY) -m pytest tests/measure/test_cross_check.py
+crosscheck: setup ## metrics against torchmetrics and prdc, schedulers against diffusers
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[crosscheck,bench]"
+	$(PY) -m pytest tests/measure/test_cross_check.py tests/test_article.py
 
 evaluate: setup ## measure every method over w; writes data/results/guidance.csv
 	$(PY) -m minidiff evaluate --out data/results/guidance.csv
