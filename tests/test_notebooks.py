@@ -24,6 +24,23 @@ def text(notebook) -> str:
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
+def exercises_table() -> str:
+    """The table of INSTRUCTORS.md, from the notebooks: a row for each lesson."""
+    lines = []
+    for path in LESSONS:
+        notebook = nbformat.read(path, as_version=4)
+        found = re.findall(r"\*\*Exercise \d+\.\d+\*\* · difficulty (\d)/5 · (?:(\d+) min)?", text(notebook))
+        checked = sum(cell.source.count("print(checks.") for cell in code_cells(notebook))
+        levels, minutes = [int(level) for level, _ in found], sum(int(m) for _, m in found if m)
+        name = f"[{path.stem}]({path.name})"
+        lines.append(f"| {name} | {len(found)} | {checked} | {min(levels)} to {max(levels)} of 5 | {minutes} |")
+    return "\n".join(lines)
+
+
+def test_instructors_see_the_exercises_that_are_there():
+    assert exercises_table() in (FOLDER / "INSTRUCTORS.md").read_text(encoding="utf-8")
+
+
 def test_there_are_lessons():
     named = ["00_start_here", "01_noising", "02_predicting_the_noise", "03_train_a_ddpm", "04_bayes"]
     named += [
