@@ -15,13 +15,14 @@ from minidiff.teaching.mistakes import Pieces
 
 
 def bayes(pieces: Pieces) -> bool:
-    """With exact scores, M4 at w = 1 is the exact conditional noise, at every t: Bayes' rule (M2)."""
+    """With exact scores, M4 at w = 1 is the exact conditional noise, at every t: Bayes' rule (M2). And it is linear in w."""
     world = three_classes(cosine(T=60))
     x_0, y = world.sample(60, _generator())
     t = torch.arange(1, 61)
     x_t = q_sample(x_0, t, torch.randn(x_0.shape, generator=_generator(), dtype=x_0.dtype), world.schedule)
-    guided = pieces.by_classifier(world.eps(), world.log_prob(y), world.schedule, 1.0)(x_t, t)
-    return torch.allclose(guided, world.eps(y)(x_t, t), rtol=0, atol=1e-8)
+    plain, told = world.eps()(x_t, t), world.eps(y)(x_t, t)
+    once, thrice = (pieces.by_classifier(world.eps(), world.log_prob(y), world.schedule, w)(x_t, t) for w in (1.0, 3.0))
+    return torch.allclose(once, told, rtol=0, atol=1e-8) and torch.allclose(thrice - plain, 3 * (told - plain), rtol=0, atol=1e-8)
 
 
 def told_the_level(pieces: Pieces) -> bool:
@@ -52,8 +53,8 @@ def scale(pieces: Pieces) -> bool:
 
 
 def null_is_no_class(pieces: Pieces) -> bool:
-    """The null label of K classes is none of 0..K - 1."""
-    return all(pieces.null(classes) not in range(classes) for classes in (2, 10))
+    """In tables of K + 1 rows, whose classes are 0..K - 1, the null label is K."""
+    return all(pieces.null(classes) == classes for classes in (2, 10))
 
 
 def drops_each_alone(pieces: Pieces) -> bool:
@@ -64,20 +65,19 @@ def drops_each_alone(pieces: Pieces) -> bool:
 
 
 def same_twice(pieces: Pieces) -> bool:
-    """A network that is ready for sampling gives the same answer twice."""
+    """A network that is ready for sampling gives the same answer twice: this sees dropout, and no BatchNorm in training mode."""
     net = pieces.ready(nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1)))
     x = torch.randn(64, 8, generator=_generator())
     return torch.equal(net(x), net(x))
 
 
 def clean_end(pieces: Pieces) -> bool:
-    """The last step adds no noise, and earlier ones do."""
-    schedule = cosine()
-    return all(pieces.sigma(schedule, t, 0) == 0 for t in (1, 20, 500)) and pieces.sigma(schedule, 500, 480) > 0
+    """The last step adds no noise, wherever it starts."""
+    return all(pieces.sigma(cosine(), t, 0) == 0 for t in (1, 20, 500))
 
 
 def nothing_left(pieces: Pieces) -> bool:
-    """sqrt(abar_T) is at most 0.02 however many levels there are: so sampling may start from N(0, I)."""
+    """sqrt(abar_T) is at most 0.02 for T = 50, 300 and 1,000: so sampling may start from N(0, I)."""
     return all(float(pieces.schedule(T).abar[-1].sqrt()) <= 0.02 for T in (50, 300, 1000))
 
 

@@ -1,7 +1,7 @@
 """The catalogue of real mistakes: guided sampling in pieces, and each mistake as one piece that is wrong.
 
 One place for all who use them: lesson 13 shows what each does to samples, `checks.catches` runs a learner's invariant against all
-of them, the tests hold every invariant here against the right pieces and the wrong ones. Each was found in somebody's code.
+of them, the tests hold every invariant here against the right pieces and the wrong ones. They are of the kinds that people make.
 """
 
 import itertools
@@ -29,6 +29,16 @@ def sigma_of_ddpm(schedule: NoiseSchedule, level: int, below: int) -> float:
     return math.sqrt((1 - abar_s) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_s)
 
 
+def w_of_scale(s: float) -> float:
+    """w = s - 1: M6's weight for the guidance scale s."""
+    return s - 1
+
+
+def last_row(classes: int) -> int:
+    """K: in a table of K + 1 rows whose classes are 0..K - 1, the row that says nothing."""
+    return classes
+
+
 class Pieces(NamedTuple):
     """What guided sampling and its training are made of. As they stand the pieces are right: the package's own.
 
@@ -42,8 +52,8 @@ class Pieces(NamedTuple):
     noised: Callable = q_sample
     by_classifier: Callable = classifier_guided
     free: Callable = classifier_free
-    weight: Callable[[float], float] = lambda s: s - 1
-    null: Callable[[int], int] = lambda classes: classes
+    weight: Callable[[float], float] = w_of_scale
+    null: Callable[[int], int] = last_row
     dropped: Callable = drop_labels
     log_prob: Callable = log_prob_of
     ready: Callable[[nn.Module], nn.Module] = nn.Module.eval
@@ -64,7 +74,7 @@ def wrong_sign(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: flo
 
 
 def after_the_step(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: float) -> Denoiser:
-    """P1, written as a noise: w times the gradient is added to the new image, whatever the size of the step."""
+    """P1, written as a noise: w times the gradient is added to the image as often as in a step of each of T levels."""
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
         per_step = (1 - schedule.abar).sqrt() * (1 - schedule.beta).sqrt() / schedule.beta.clamp(min=1e-12)
@@ -91,7 +101,7 @@ def jump(eps_cond: Denoiser, eps_null: Denoiser, w: float) -> Denoiser:
 
 
 def cut(T: int) -> NoiseSchedule:
-    """The first levels of a long schedule: fewer steps, but the betas are not scaled, and signal is left at the end."""
+    """The first T levels of a schedule of 1,000: the betas are not scaled to T, and signal is left at the end."""
     return NoiseSchedule(cosine().beta[: T + 1], max_signal=1.0)
 
 
@@ -135,7 +145,7 @@ def noise_at_the_end(schedule: NoiseSchedule, level: int, below: int) -> float:
 
 
 def one_level_off(x_0: Points, t: Steps, eps: Points, schedule: NoiseSchedule) -> Points:
-    """Tables that start at t = 1, read with t: level 1 is clean, and the last level is never seen."""
+    """Tables whose entry 0 is clean, read at t - 1: level 1 is clean, and the last level is never seen."""
     return q_sample(x_0, t - 1, eps, schedule)
 
 
@@ -150,15 +160,17 @@ class Mistake(NamedTuple):
 MISTAKES = {
     "no root": Mistake(RIGHT._replace(by_classifier=no_root), "sqrt(1 - abar_t) is missing in M4", "cg"),
     "wrong sign": Mistake(RIGHT._replace(by_classifier=wrong_sign), "the gradient is added to the noise", "cg"),
-    "after the step": Mistake(RIGHT._replace(by_classifier=after_the_step), "P1: the gradient without the variance", "cg"),
+    "after the step": Mistake(
+        RIGHT._replace(by_classifier=after_the_step), "P1: w times the gradient, added after a step", "cg"
+    ),
     "not told t": Mistake(RIGHT._replace(log_prob=not_told_t), "the classifier is asked with t = 0", "cg"),
     "null is 0": Mistake(RIGHT._replace(null=lambda classes: 0), "label 0, a digit, as the null label", "cfg"),
     "w is s": Mistake(RIGHT._replace(weight=lambda s: s), "the guidance scale s is passed as w", "cfg"),
-    "some channels": Mistake(RIGHT._replace(free=some_channels), "only half of the numbers are guided", "cfg"),
+    "some channels": Mistake(RIGHT._replace(free=some_channels), "only half of the numbers are guided (the left half)", "cfg"),
     "a jump": Mistake(RIGHT._replace(free=jump), "s <= 1 gives the conditional guess", "cfg"),
-    "dropout on": Mistake(RIGHT._replace(ready=LeftActive), "the network is in training mode", "cfg"),
+    "dropout on": Mistake(RIGHT._replace(ready=LeftActive), "a dropout of 10 % is active on the guess", "cfg"),
     "noise at the end": Mistake(RIGHT._replace(sigma=noise_at_the_end), "noise is added in the last step", "cfg"),
-    "T is cut": Mistake(RIGHT._replace(schedule=cut), "fewer levels, the betas not scaled", "cfg"),
+    "T is cut": Mistake(RIGHT._replace(schedule=cut), "the schedule stops early, with signal left", "cfg"),
     "never dropped": Mistake(RIGHT._replace(dropped=never_dropped), "dropped labels do not reach the network", ""),
     "all or none": Mistake(RIGHT._replace(dropped=all_or_none), "one coin for the whole batch", ""),
     "one level off": Mistake(RIGHT._replace(noised=one_level_off), "training reads the tables at t - 1", ""),

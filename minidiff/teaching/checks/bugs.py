@@ -21,7 +21,7 @@ def catches(name: str, answer: Invariant) -> str:
     if not bool(holds.all()):
         return "Your invariant rejects the right pieces: it asks for what need not be so, or its tolerance is too small."
     if not rejects(answer, name):
-        return f"Your invariant accepts the mistake: {MISTAKES[name].says}. Which number would be another one then?"
+        return f"Your invariant accepts the mistake: {MISTAKES[name].says}. Which number does the mistake change?"
     return CORRECT
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from minidiff.teaching.checks.verdict import verdict
+from minidiff.teaching.checks.verdict import CORRECT, verdict
 
 P = Float[Tensor, "n classes"]
 
@@ -18,7 +18,7 @@ def _probabilities(n: int) -> P:
 def averaged(answer: Callable[[P, Float[Tensor, "n"]], Float[Tensor, "classes"]]) -> str:
     """answer(p, log_weight) -> p(y | x_t), the mean of p(y | x_0) over clean images, weighed."""
     p, log_weight = _probabilities(7), torch.randn(7, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 3
-    weight = log_weight.exp()
+    weight, right = log_weight.exp(), torch.softmax(log_weight, dim=0) @ p
     mistakes = {
         "Every image counts the same here: those that lead to x_t more often must count more.": p.mean(dim=0),
         "The weights must add up to 1: divide by their sum.": weight @ p,
@@ -27,20 +27,37 @@ def averaged(answer: Callable[[P, Float[Tensor, "n"]], Float[Tensor, "classes"]]
         "That is the most likely image alone: all of them count.": p[log_weight.argmax()],
         "Average probabilities, not their logarithms.": (torch.softmax(log_weight, 0) @ p.log()).exp(),
     }
-    return verdict(lambda: answer(p.clone(), log_weight.clone()), torch.softmax(log_weight, dim=0) @ p, mistakes)
+    said = verdict(lambda: answer(p.clone(), log_weight.clone()), right, mistakes)
+    if said == CORRECT != verdict(lambda: answer(p.clone(), log_weight - 3000), right, {}):
+        return "Right here, but for images the logarithms are near -3000, and exp of that is 0: take off the largest first."
+    return said
 
 
 def overconfidence(answer: Callable[[P, Int[Tensor, "n"]], float]) -> str:
     """answer(p, y) -> mean confidence minus accuracy."""
-    p = _probabilities(50)
-    y = torch.randint(0, 4, (50,), generator=torch.Generator().manual_seed(3))
-    sure, right = p.max(dim=1).values.mean(), (p.argmax(dim=1) == y).double().mean()
-    at_label = p.gather(1, y[:, None]).mean()
-    mistakes = {
-        "That is the confidence alone: take off how often it is right.": sure,
-        "That is the accuracy alone.": right,
-        "The sign: too sure must be positive.": right - sure,
-        "Confidence is the largest probability, not that of the label.": at_label - right,
-        "Accuracy counts hits; the mean probability of the label is something else.": sure - at_label,
+    p, generator = _probabilities(50), torch.Generator().manual_seed(3)
+    cases = (p, torch.randint(0, 4, (50,), generator=generator)), (p, p.argmax(dim=1))  # too sure; not sure enough
+    rules: dict[str, Callable] = {
+        "That is the confidence alone: take off how often it is right.": lambda p, y: p.max(dim=1).values.mean(),
+        "That is the accuracy alone.": lambda p, y: _accuracy(p, y),
+        "The sign: too sure must be positive.": lambda p, y: _accuracy(p, y) - p.max(dim=1).values.mean(),
+        "Keep the sign: not sure enough must be negative.": lambda p, y: (p.max(dim=1).values.mean() - _accuracy(p, y)).abs(),
+        "Confidence is the largest probability, not that of the label.": lambda p, y: _at_label(p, y) - _accuracy(p, y),
+        "Accuracy counts hits; the mean probability of the label is something else.": (
+            lambda p, y: p.max(dim=1).values.mean() - _at_label(p, y)
+        ),
     }
-    return verdict(lambda: answer(p.clone(), y.clone()), sure - right, mistakes)
+
+    def values(rule: Callable) -> list[float]:
+        return [float(rule(p.clone(), y.clone())) for p, y in cases]
+
+    right = values(lambda p, y: p.max(dim=1).values.mean() - _accuracy(p, y))
+    return verdict(lambda: values(answer), right, {text: values(rule) for text, rule in rules.items()})
+
+
+def _accuracy(p: P, y: Int[Tensor, "n"]) -> Float[Tensor, ""]:
+    return (p.argmax(dim=1) == y).double().mean()
+
+
+def _at_label(p: P, y: Int[Tensor, "n"]) -> Float[Tensor, ""]:
+    return p.gather(1, y[:, None]).mean()
