@@ -160,9 +160,7 @@ class Mistake(NamedTuple):
 MISTAKES = {
     "no root": Mistake(RIGHT._replace(by_classifier=no_root), "sqrt(1 - abar_t) is missing in M4", "cg"),
     "wrong sign": Mistake(RIGHT._replace(by_classifier=wrong_sign), "the gradient is added to the noise", "cg"),
-    "after the step": Mistake(
-        RIGHT._replace(by_classifier=after_the_step), "P1: w times the gradient, added after a step", "cg"
-    ),
+    "after the step": Mistake(RIGHT._replace(by_classifier=after_the_step), "P1: w times the gradient, added after a step", "cg"),
     "not told t": Mistake(RIGHT._replace(log_prob=not_told_t), "the classifier is asked with t = 0", "cg"),
     "null is 0": Mistake(RIGHT._replace(null=lambda classes: 0), "label 0, a digit, as the null label", "cfg"),
     "w is s": Mistake(RIGHT._replace(weight=lambda s: s), "the guidance scale s is passed as w", "cfg"),
