@@ -1,5 +1,7 @@
 """The article's loops against the package's own samplers; the facade's schedulers against diffusers, where it is installed."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -93,37 +95,31 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(4)
 
 
-@pytest.mark.parametrize("clip", [False, True])
-@pytest.mark.parametrize("schedule", [cosine(), linear()], ids=["cosine", "linear"])
-def test_ddim_is_that_of_diffusers(schedule, clip):
-    """Every step, from the same x_t. With clipping, diffusers must be told to make the noise anew."""
-    diffusers = pytest.importorskip("diffusers")
-    theirs = diffusers.DDIMScheduler(
-        trained_betas=schedule.beta[1:].numpy(), clip_sample=clip, timestep_spacing="trailing", set_alpha_to_one=True
-    )
-    theirs.set_timesteps(50)
-    theirs.alphas_cumprod = schedule.abar[1:]  # its own is float32, which alone costs 1e-5
-    ours, x = DDIMScheduler(schedule, 50, clip), start_noise(2, 2).double()
-    assert [t - 1 for t in ours.timesteps] == theirs.timesteps.tolist()
+def same_steps(ours, step_of_theirs) -> None:
+    """Every step from the same x_t, in float64."""
+    x = start_noise(2, 2).double()
     for t in ours.timesteps:
         noise = Noisy()(x, torch.full((2,), t))
-        expected = theirs.step(noise, t - 1, x, use_clipped_model_output=clip).prev_sample
-        got = ours.step(noise, t, x).prev_sample
-        assert_close(got, expected, rtol=0, atol=1e-7 * expected.abs().max().item())
-        x = got
+        expected = step_of_theirs(noise, t - 1, x).prev_sample
+        x = ours.step(noise, t, x).prev_sample
+        assert_close(x, expected, rtol=0, atol=1e-7 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("schedule", [cosine(), linear()], ids=["cosine", "linear"])
-def test_ddpm_is_that_of_diffusers(schedule, clip):
-    """Every one of the 1,000 steps, with the same fresh noise."""
+def test_steps_are_those_of_diffusers(schedule, clip):
+    """50 DDIM steps, where diffusers must be told to make the noise anew after clipping, and all 1,000 DDPM steps.
+
+    Its tables are replaced by ours: they are float32, which alone costs 1e-5.
+    """
     diffusers = pytest.importorskip("diffusers")
-    theirs = diffusers.DDPMScheduler(trained_betas=schedule.beta[1:].numpy(), clip_sample=clip, variance_type="fixed_small")
-    theirs.alphas_cumprod, theirs.alphas = schedule.abar[1:], 1 - schedule.beta[1:]
-    ours, their_generator, x = DDPMScheduler(schedule, generator(), clip), generator(), start_noise(2, 2).double()
-    for t in ours.timesteps:
-        noise = Noisy()(x, torch.full((2,), t))
-        expected = theirs.step(noise, t - 1, x, generator=their_generator).prev_sample
-        got = ours.step(noise, t, x).prev_sample
-        assert_close(got, expected, rtol=0, atol=1e-7 * expected.abs().max().item())
-        x = got
+    settings = {"trained_betas": schedule.beta[1:].numpy(), "clip_sample": clip}
+    ddim = diffusers.DDIMScheduler(**settings, timestep_spacing="trailing", set_alpha_to_one=True)
+    ddpm = diffusers.DDPMScheduler(**settings, variance_type="fixed_small")
+    ddim.set_timesteps(50)
+    for theirs in (ddim, ddpm):
+        theirs.alphas_cumprod, theirs.alphas = schedule.abar[1:], 1 - schedule.beta[1:]
+    ours = DDIMScheduler(schedule, 50, clip)
+    assert [t - 1 for t in ours.timesteps] == ddim.timesteps.tolist()
+    same_steps(ours, partial(ddim.step, use_clipped_model_output=clip))
+    same_steps(DDPMScheduler(schedule, generator(), clip), partial(ddpm.step, generator=generator()))

@@ -14,12 +14,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from minidiff.digits.mnist import Digits
-from minidiff.digits.strokes import Strokes, strokes
+from minidiff.digits.strokes import MEASURED, Strokes, strokes
 from minidiff.symbols import Images, InputError, Labels
 
 Described = Int[Tensor, "batch 4"]
 Chances = Float[Tensor, "batch 8"]
-ATTRIBUTES = ("digit", "thickness", "slant", "width")  # the columns of Described
+ATTRIBUTES = ("digit", *MEASURED)  # the columns of Described
 UNSAID = -1
 EDGES = ((2.2488, 2.7454), (-0.5797, 12.6061), (0.5480, 0.7244))  # pixels, degrees, ratio: the 1/3 and 2/3 quantiles
 
@@ -69,7 +69,7 @@ def left_out(described: Described, u: Chances) -> Described:
 
     u: uniform in [0, 1), columns 0 to 3 in the order of ATTRIBUTES; the other columns are for `sentences`.
     """
-    return described.masked_fill(u[:, :4].to(described.device) < torch.tensor([0.1, 0.4, 0.4, 0.4]), UNSAID)
+    return described.masked_fill((u[:, :4] < torch.tensor([0.1, 0.4, 0.4, 0.4])).to(described.device), UNSAID)
 
 
 def sentences(described: Described, u: Chances) -> list[str]:

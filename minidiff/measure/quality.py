@@ -16,7 +16,7 @@ from minidiff.digits.captions import ATTRIBUTES
 from minidiff.digits.mnist import Digits
 from minidiff.measure.metrics import confident, grain, judged, share_error
 from minidiff.measure.reference import Reference, reference
-from minidiff.measure.sentences import drawn, measured_row, pairs, retrieval, ruler
+from minidiff.measure.sentences import MET, asked_for, drawn, measured_row, retrieval, ruler
 from minidiff.nets.conditioning import bind
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
@@ -80,9 +80,9 @@ def of_words(words: Trained, by: Reference, n: int = N) -> dict:
     """CFG samples from sentences at w = 2: digit as asked, style in the third that was asked for; pairs held out, and seen."""
     against, values = ruler(by.judge), {}
     for held_out, name in ((True, "held_out"), (False, "seen")):
-        asked = pairs(held_out).repeat_interleave(n // len(pairs(held_out)), dim=0)
+        asked = asked_for(held_out, n)
         row = measured_row(against, drawn(words, asked, W_OF_WORDS), asked, name, W_OF_WORDS)._asdict()
-        for what in ("as_asked", "thickness_in_bin", "slant_in_bin"):
+        for what in MET:
             values |= {f"{name}_{what}": row[what], f"{name}_{what}_error": row[f"{what}_error"]}
     return values
 

@@ -27,6 +27,7 @@ from minidiff.training.sentences import to_tokens
 
 EVERY = torch.cartesian_prod(torch.arange(10), *[torch.arange(3)] * 3)  # all 270 full descriptions
 STYLES = (1, 2)  # the columns of Described that are asked for and measured: thickness and slant
+MET = ("as_asked", "thickness_in_bin", "slant_in_bin")  # the shares of a Row; each has its "..._error"
 SCALES, N, STEPS, SEED = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), 1_000, 50, 0
 
 
@@ -68,6 +69,12 @@ def pairs(held_out: bool) -> Described:
     ):
         row[0], row[column] = digit, value
     return rows[is_held_out(rows) == held_out]
+
+
+def asked_for(held_out: bool, n: int) -> Described:
+    """At most n rows of pairs, as many of each."""
+    wanted = pairs(held_out)
+    return wanted.repeat_interleave(n // len(wanted), dim=0)
 
 
 class Row(NamedTuple):
@@ -143,7 +150,7 @@ def rows(words: Trained, by: Ruler, scales: tuple[float, ...] = SCALES, n: int =
         image = torch.cat([column.nonzero()[: int(fits.sum(dim=0).min()), 0] for column in fits.T])  # as many of every pair
         yield measured_row(by, test.x_0(image).to(device()), wanted.repeat_interleave(len(image) // len(wanted), 0), name, "real")
         for w in scales:
-            asked = wanted.repeat_interleave(n // len(wanted), dim=0)
+            asked = asked_for(held_out, n)
             yield measured_row(by, drawn(words, asked, w), asked, name, w)
 
 
@@ -160,8 +167,8 @@ def as_table(rows: list[Row], scales: tuple[float, ...] = (0.0, 2.0, 5.0)) -> st
     for row in rows:
         if row.w in scales:
             value = row._asdict()
-            pairs = ((value[what], value[f"{what}_error"]) for what in ("as_asked", "thickness_in_bin", "slant_in_bin"))
-            lines.append(f"| {row.pairs} | {row.w:g} | {' | '.join(f'{100 * p:.1f} ± {100 * e:.1f}' for p, e in pairs)} |")
+            shares = ((value[what], value[f"{what}_error"]) for what in MET)
+            lines.append(f"| {row.pairs} | {row.w:g} | {' | '.join(f'{100 * p:.1f} ± {100 * e:.1f}' for p, e in shares)} |")
     return "\n".join(lines)
 
 

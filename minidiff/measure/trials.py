@@ -19,6 +19,7 @@ from minidiff.diffusion.schedule import NoiseSchedule, linear
 from minidiff.digits.mnist import load_digits
 from minidiff.measure.quality import MEASURES
 from minidiff.measure.reference import Reference, reference
+from minidiff.measure.sentences import MET
 from minidiff.nets.conditioning import bind
 from minidiff.nets.text import TextEncoder, at_end
 from minidiff.nets.unet import UNet, VPrediction
@@ -32,12 +33,7 @@ from minidiff.training.recipes import LIVE, WORDS_DIM, Recipe, build_ddpm, build
 from minidiff.training.sentences import VOCABULARY
 
 OF_UNET = [f"{what}_w{w}{error}" for w in (1, 0) for what, error in (("as_asked", ""), ("as_asked", "_error"), ("frechet", ""))]
-OF_WORDS = [
-    f"{which}_{what}{error}"
-    for which in ("held_out", "seen")
-    for what in ("as_asked", "thickness_in_bin", "slant_in_bin")
-    for error in ("", "_error")
-]
+OF_WORDS = [f"{which}_{what}{error}" for which in ("held_out", "seen") for what in MET for error in ("", "_error")]
 FIELDS = ["model", "changed", *OF_UNET, "judge_sure", "judge_sure_error", "frechet", "grain_percent", *OF_WORDS]
 
 
@@ -138,8 +134,7 @@ def as_table(rows: list[dict]) -> str:
         elif row["model"] == "ddpm":
             found = [f"sure {share('judge_sure')}, {float(row['frechet']):.2f} x, grain {float(row['grain_percent']):.2f} %"]
         else:
-            styles = ("as_asked", "thickness_in_bin", "slant_in_bin")
-            pairs = {which: ", ".join(share(f"{which}_{style}") for style in styles) for which in ("held_out", "seen")}
+            pairs = {which: ", ".join(share(f"{which}_{what}") for what in MET) for which in ("held_out", "seen")}
             found = [f"{which.replace('_', ' ')}: {shares}" for which, shares in pairs.items()]
         lines.append(f"| {row['model']} | {row['changed']} | {'; '.join(found)} |")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from minidiff.nets.conditioning import Words
@@ -26,7 +26,6 @@ class TextEncoder(nn.Module):
 
     def __init__(self, vocabulary: int, dim: int = 64, depth: int = 2, heads: int = 4):
         super().__init__()
-        self.dim = dim
         self.embed = nn.Embedding(vocabulary, dim)
         self.place = nn.Parameter(0.02 * torch.randn(LONGEST, dim))
         self.blocks = nn.ModuleList([TransformerBlock(dim, heads) for _ in range(depth)])
@@ -87,8 +86,3 @@ def tokens_of(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> 
 def at_end(words: Words, tokens: Tokens) -> Features:
     """The state of every row's END token."""
     return words.states[torch.arange(len(tokens), device=tokens.device), (tokens == END).int().argmax(dim=1)]
-
-
-def empty(batch: int) -> Int[Tensor, "batch 2"]:
-    """The empty sentence, `batch` times: "no condition"."""
-    return torch.tensor([[START, END]]).repeat(batch, 1)

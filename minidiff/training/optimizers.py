@@ -72,7 +72,7 @@ def muon(net: nn.Module, weight_decay: float) -> Optimizers:
     embeds = [module for name, module in net.named_modules() if name.split(".")[-1] in ("embed", "classes")]
     apart = {parameter for module in embeds for parameter in module.parameters()}
     matrices, rest = [], []
-    for parameter in filter(lambda parameter: parameter.requires_grad, net.parameters()):
+    for parameter in (parameter for parameter in net.parameters() if parameter.requires_grad):
         (rest if parameter.ndim < 2 or parameter in apart else matrices).append(parameter)
     return [MatrixMuon(matrices, weight_decay), torch.optim.AdamW(rest, lr=0.0, weight_decay=weight_decay)]
 
