@@ -1,11 +1,15 @@
 """The limits that every lesson keeps, read from the stored notebooks. nbval runs them; this looks at them."""
 
+import inspect
 import re
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 
 import nbformat
 import pytest
+
+import minidiff as md
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
@@ -70,6 +74,15 @@ def test_a_stripped_notebook_would_be_noticed(lesson):
     _, notebook = lesson
     cells = code_cells(notebook)
     assert sum(bool(cell.outputs) for cell in cells) >= len(cells) / 2
+
+
+def test_the_source_that_a_lesson_shows_is_the_source_of_today(lesson):
+    """nbval says so too, minutes later: this names the lesson to run again."""
+    _, notebook = lesson
+    for cell in code_cells(notebook):
+        for name in re.findall(r"lesson\.show\(md\.([\w.]+)\)", cell.source):
+            stored = "".join(output.get("text", "") for output in cell.outputs)
+            assert stored.endswith(inspect.getsource(attrgetter(name)(md))), f"{name} has changed: run this lesson again"
 
 
 def test_code_is_short_and_text_is_not_scarce(lesson):
