@@ -54,6 +54,7 @@ def test_right_answers(check, answer):
         (CHECK_N, lambda logs: shares(logs) / len(logs), "not their number"),
         (CHECK_N, lambda logs: 1 / shares(logs), "1 over it"),
         (CHECK_N, lambda logs: 1 / torch.softmax(logs, 0).max(), "largest weight"),
+        (CHECK_N, lambda logs: logs.exp().sum() / logs.exp().square().sum(), "Square the sum"),
         (CHECK_N, lambda logs: torch.tensor(3.0), "Not yet"),
         (CHECK_N, lambda logs: None, "nothing"),
     ],

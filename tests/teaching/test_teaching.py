@@ -235,6 +235,13 @@ def test_correct_answers_in_two_styles(check, answer):
         (checks.scaled_betas, lambda T: betas(1000)[:T] if T < 1000 else betas(T) * 1.0, "the first T"),
         (checks.jump, lambda x, e, a, b: x * (1 - a / b) ** 0.5, "The result holds NaN"),
         (checks.score_of_noise, lambda e, a: None, "returned nothing"),
+        (checks.free_noise, lambda c, n, w: n, "told nothing"),
+        (checks.free_noise, lambda c, n, w: (1 - w) * c + w * n, "walk away from y"),
+        (checks.guided_mean, lambda m, v, g, w: m + w / v * g, "You divide by the variance"),
+        (checks.guided_mean, lambda m, v, g, w: m + (1 + w) * v * g, "not 1"),
+        (checks.implicit_gradient, lambda c, n, a: -(c - n) / a**0.5, "the factor of x_0"),
+        (checks.in_one_batch, lambda *a: one_batch(*a[:-1], 0), "null alone"),
+        (checks.scale_for_p1, lambda w, b: b, "w is missing"),
     ],
 )
 def test_mistakes_are_named(check, answer, sentence):

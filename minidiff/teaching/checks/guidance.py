@@ -128,7 +128,6 @@ def free_noise(answer: Callable[[Points, Points, float], Points]) -> str:
         "The two guesses are the wrong way round: for w > 0 the told one gets the factor 1 + w.": (1 + w) * null - w * cond,
         "The factors must sum to 1: 1 + w belongs to cond if w belongs to null.": w * cond - w * null,
         "The sign of the second term is wrong: null is subtracted.": (1 + w) * cond + w * null,
-        "1 - w belongs to nothing here: w > 0 makes cond count more, 1 + w.": (1 - w) * cond + w * null,
         "w is missing in front of null: the factors must sum to 1.": (1 + w) * cond - null,
         "Nothing is guided yet: add w times the way from null to cond.": cond,
         "That is the model that was told nothing.": null,
@@ -165,11 +164,10 @@ def in_one_batch(answer: Callable[[Callable, Points, Tensor, Tensor, Tensor, flo
     cond, null = (torch.tanh(x_t * c + t[:, None] / 4) for c in (told, nothing))
     mistakes = {
         "The halves are swapped: chunk gives them in the order in which you put them together.": cond + s * (null - cond),
-        "s is the scale of M7: null + s (cond - null), without 1 +.": null + (1 + s) * (cond - null),
+        "s is the scale of M7: null + s (cond - null), starting from null and without 1 +.": null + (1 + s) * (cond - null),
         "That is cond alone: combine the halves by M7.": cond,
         "That is null alone: combine the halves by M7.": null,
         "The sign is wrong: null + s (cond - null).": null - s * (cond - null),
-        "Start from null, not from cond: null + s (cond - null).": cond + s * (cond - null),
     }
     came = verdict(
         lambda: answer(net, x_t.clone(), t.clone(), told.clone(), nothing.clone(), s), null + s * (cond - null), mistakes
