@@ -9,8 +9,12 @@ endif
 READY := $(VENV)/ready
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 MODELS := judge classifier ddpm unet text words
+COURSE ?= build/course
+PRIVATE ?= notebooks/course/private
+INSTRUCTOR := $(PY) -m pip install --quiet -c constraints.txt -e ".[instructor]"
 
-.PHONY: help setup lessons test unit mutants lint lab train quality trials bench crosscheck evaluate sentences picture store clean
+.PHONY: help setup lessons test unit mutants grading lint lab assignments grade formgrade train quality trials bench crosscheck evaluate
+.PHONY: sentences picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -27,7 +31,7 @@ lessons: setup ## run every lesson top to bottom, training included; notebooks a
 	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
 	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)
 
-test: unit mutants lint ## unit tests, the tests of these tests, style, then nbval over every notebook
+test: unit mutants grading lint ## unit tests, the tests of these tests, grading, style, then nbval over every notebook
 	$(PY) -m pytest --nbval notebooks
 
 unit: setup ## unit tests alone
@@ -36,12 +40,28 @@ unit: setup ## unit tests alone
 mutants: setup ## break every formula on purpose: the unit tests must turn red each time
 	$(PY) -m pytest tests/mutation -m mutation
 
+grading: setup ## real nbgrader runs: what students may hand in, and the scores it must get
+	$(INSTRUCTOR)
+	$(PY) -m pytest tests/course -m grading
+
 lint: setup ## ruff over .py and .ipynb
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
 lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
+
+assignments: setup ## for instructors: the graded assignments as students get them, in COURSE (build/course); PRIVATE=folder of own tests
+	$(INSTRUCTOR)
+	$(PY) -m minidiff.teaching.course assign --course $(COURSE) --private $(PRIVATE)
+
+grade: setup ## for instructors: grade COURSE/submitted; feedback and grades.csv
+	$(INSTRUCTOR)
+	$(PY) -m minidiff.teaching.course grade --course $(COURSE)
+
+formgrade: setup ## for instructors: JupyterLab in COURSE, where the written answers are read (menu Nbgrader, Formgrader)
+	$(INSTRUCTOR)
+	$(PY) -m jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=$(COURSE)
 
 train: $(MODELS:%=train-%) quality ## retrain every shipped weight, measure it, describe it
 
@@ -75,5 +95,6 @@ store: export TQDM_DISABLE = 1
 store: setup ## run the lessons in place and store their outputs (for authors)
 	$(PY) -m jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $(LESSONS)
 
-clean: ## remove what make made
-	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('build', '$(VENV)')]"
+clean: ## remove what make made, but not build/course: there may be grades in it
+	$(PYTHON) -c "import shutil, pathlib; [shutil.rmtree(d, ignore_errors=True) for d in [*set(pathlib.Path('build').glob('*')) - {pathlib.Path('build/course')}, '$(VENV)']]"
+

@@ -1,0 +1,213 @@
+"""Real nbgrader runs: what an instructor builds, what five kinds of students hand in, and what is in the table afterwards."""
+
+import csv
+import os
+import re
+import time
+
+import nbformat
+import pytest
+from answers_guidance import WRONG as WRONG_GUIDANCE
+from answers_noise import RIGHT as RIGHT_NOISE
+from answers_noise import WRONG as WRONG_NOISE
+
+from minidiff.symbols import InputError
+from minidiff.teaching import course
+from minidiff.teaching.course import SOLVED, grade_id, is_solution, points_of
+
+pytestmark = pytest.mark.grading
+WRONG = WRONG_NOISE | WRONG_GUIDANCE
+NAMES = [path.stem for path in sorted(SOLVED.glob("*.ipynb"))]
+OWN_TEST = "# %% after a1_level: 3 points\nassert first_level_below(1e9, torch.tensor([1.0, 0.5])) == 1\n"
+ENDLESS = "def first_level_below(snr, abar):\n    while True:\n        pass"
+FIRST_MISTAKES = ["a1_noised_values", "a1_noised_points", "a1_level_values", "a1_guess_middle", "a1_guess_values"]
+GREEDY = "def first_level_below(snr, abar):\n    return len(bytearray(17 << 30))"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A course with one private test, as `make assignments PRIVATE=...` builds it."""
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed: make grading installs the extra `instructor`")
+    root, private = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("private")
+    (private / "a1_noising.py").write_text(OWN_TEST)
+    start = time.monotonic()
+    course.assign(root, private)
+    assert time.monotonic() - start < 180
+    config = root / "nbgrader_config.py"  # the cells that draw pictures may run out of time here: they have no points
+    config.write_text(config.read_text().replace(f"timeout = {course.CELL_SECONDS} ", "timeout = 20 "))
+    assert "timeout = 20 " in config.read_text()
+    return root
+
+
+def released(built, name):
+    return nbformat.read(built / "release" / name / f"{name}.ipynb", as_version=4)
+
+
+def handed_in(built, student, name, answers):
+    """A released notebook with these answers written into it; {grade_id: source}."""
+    notebook = released(built, name)
+    for cell in notebook.cells:
+        cell.source = answers.get(grade_id(cell), cell.source)
+    path = built / "submitted" / student / name / f"{name}.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+
+
+def solutions(name):
+    cells = nbformat.read(SOLVED / f"{name}.ipynb", as_version=4).cells
+    return {grade_id(cell): cell.source for cell in cells if is_solution(cell)}
+
+
+@pytest.fixture(scope="module")
+def table(built):
+    """Everything handed in and graded; {(student, assignment): row of the CSV}."""
+    right = solutions("a1_noising")
+    wrong = {name: WRONG[name][0][0] for name in right}
+    tampered = wrong | {key: "assert True" for key in points_of(released(built, "a1_noising")) if key.startswith("a1_noised_")}
+    submissions = {
+        "right": right | {"a1_question": "The mean of all images, since the weights are nearly equal."},
+        "otherwise": {name: RIGHT_NOISE[name][1] for name in right},
+        "wrong": wrong,
+        "untouched": {},
+        "crashing": right | {"a1_noised": "raise SystemExit('bye')"},
+        "endless": right | {"a1_level": ENDLESS},
+        "greedy": right | {"a1_level": GREEDY},
+        "tampering": tampered,
+    }
+    for student, answers in submissions.items():
+        handed_in(built, student, "a1_noising", answers)
+    for name in NAMES[1:]:
+        handed_in(built, "right", name, solutions(name))
+        handed_in(built, "wrong", name, {key: WRONG[key][0][0] for key in solutions(name)})
+    start = time.monotonic()
+    path = course.grade(built)
+    assert (time.monotonic() - start) / (len(submissions) + 2 * len(NAMES[1:])) < 120  # seconds for a submission
+    with path.open(newline="") as lines:
+        return {(row["student_id"], row["assignment"]): row for row in csv.DictReader(lines)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_release_tells_nothing_and_fails_at_its_first_stub(built, name):
+    notebook = released(built, name)
+    source = nbformat.read(built / "source" / name / f"{name}.ipynb", as_version=4)
+    assert course.leaks(source, notebook) == []
+    assert course.leaks(source, source) != []  # the check can fail
+    world, failed = {}, None
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            try:
+                exec(cell.source, world)
+            except NotImplementedError:
+                failed = cell
+                break
+    assert grade_id(failed).startswith(next(iter(solutions(name))))
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "verdict" not in text
+    assert "SOLUTION" not in text
+    assert text.count("YOUR CODE HERE") == len(solutions(name))
+    assert text.count("YOUR ANSWER HERE") == 1
+
+
+def test_a_private_test_is_hidden_and_counts(built):
+    notebook = released(built, "a1_noising")
+    assert points_of(notebook)["a1_level_private_1"] == 3
+    assert "1e9" not in str(notebook)
+
+
+@pytest.mark.parametrize(
+    ("student", "lost"),
+    [
+        ("right", []),
+        ("otherwise", []),
+        ("wrong", FIRST_MISTAKES),
+        ("untouched", ["a1_noised", "a1_level", "a1_guess"]),
+        ("crashing", ["a1_noised"]),
+        ("endless", ["a1_level"]),
+        ("greedy", ["a1_level"]),
+        ("tampering", FIRST_MISTAKES),
+    ],
+)
+def test_the_score_in_the_table(built, table, student, lost):
+    """Every graded test but the lost ones; the written answer waits for a person."""
+    points = points_of(released(built, "a1_noising"))
+    kept = [key for key in points if not any(key.startswith(one) for one in [*lost, "a1_question"])]
+    row = table[student, "a1_noising"]
+    assert float(row["score"]) == sum(points[key] for key in kept)
+    assert float(row["max_score"]) == sum(points.values())
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_every_assignment_tells_right_from_wrong(built, table, name):
+    points = points_of(released(built, name))
+    by_test = sum(value for key, value in points.items() if not key.endswith("question"))
+    assert float(table["right", name]["score"]) == by_test
+    assert float(table["wrong", name]["score"]) <= by_test / 2
+
+
+def test_feedback_names_the_mistake(built, table):
+    page = (built / "feedback" / "wrong" / "a1_noising" / "a1_noising.html").read_text()
+    assert "Both roots are missing" in page
+    for student, said in (("endless", "stopped after"), ("greedy", "MemoryError"), ("crashing", "SystemExit")):
+        assert said in (built / "feedback" / student / "a1_noising" / "a1_noising.html").read_text()
+
+
+def test_a_person_s_points_come_into_the_table(built, table):
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{built / 'gradebook.db'}") as book:
+        waiting = book.find_submission("a1_noising", "right")
+        assert waiting.needs_manual_grade
+        book.find_grade("a1_question", "a1_noising", "a1_noising", "right").manual_score = 3
+        book.db.commit()
+    rows = list(csv.DictReader(course.grade(built).open(newline="")))
+    (row,) = [row for row in rows if (row["student_id"], row["assignment"]) == ("right", "a1_noising")]
+    assert float(row["score"]) == float(table["right", "a1_noising"]["score"]) + 3
+
+
+def test_only_what_is_new_is_graded_again(built, table):
+    assert [new for *_, new in course.submissions(built)] == [False] * (8 + 2 * len(NAMES[1:]))
+    path = built / "submitted" / "wrong" / "a1_noising" / "a1_noising.ipynb"
+    later = path.stat().st_mtime + 1e6
+    os.utime(path, (later, later))
+    assert [(student, name) for student, name, new in course.submissions(built) if new] == [("wrong", "a1_noising")]
+
+
+def test_a_submission_that_stops_nbgrader_is_named_and_ended(built, table, monkeypatch):
+    """One that ignores interrupts would run for ever: the whole process is ended after its time."""
+    stubborn = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass"
+    handed_in(built, "stubborn", "a1_noising", {"a1_noised": stubborn})
+    path = built / "submitted" / "wrong" / "a1_noising" / "a1_noising.ipynb"
+    os.utime(path, (0, 0))
+    monkeypatch.setattr(course, "SUBMISSION_SECONDS", 25)
+    with pytest.raises(InputError, match=re.escape("stubborn, a1_noising: stopped after 25 s.")):
+        course.grade(built)
+
+
+def test_what_a_course_refuses(tmp_path):
+    with pytest.raises(InputError, match="no STUDENT/ASSIGNMENT"):
+        course.grade(tmp_path)
+    (tmp_path / "submitted" / "me" / "a1_noising").mkdir(parents=True)
+    (tmp_path / "submitted" / "me" / "a1_noising" / "mine.ipynb").write_text("{}")
+    with pytest.raises(InputError, match=r"expected the name a1_noising\.ipynb"):
+        course.grade(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("assert True\n", "starts with"),
+        ("# %% before a1_level: 3 points\nassert True", "not of the form"),
+        ("# %% after a1_level: 3 points\n\n", "without a test"),
+        ("# %% after a1_level: 0 points\nassert True", "not of the form"),
+    ],
+)
+def test_private_tests_that_are_malformed(tmp_path, text, says):
+    (tmp_path / "a1_noising.py").write_text(text)
+    with pytest.raises(InputError, match=says):
+        course.private_tests(tmp_path / "a1_noising.py")
+
+
+def test_a_private_test_of_no_solution_names_those_there_are():
+    notebook = nbformat.read(SOLVED / "a1_noising.ipynb", as_version=4)
+    with pytest.raises(InputError, match="there are: a1_noised, a1_level, a1_guess"):
+        course.with_private(notebook, [course.Private("a1_nothing", 1, "assert True")])
