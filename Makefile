@@ -61,7 +61,7 @@ grade: setup ## for instructors: grade COURSE/submitted; feedback and grades.csv
 
 formgrade: setup ## for instructors: JupyterLab in COURSE, where the written answers are read (menu Nbgrader, Formgrader)
 	$(INSTRUCTOR)
-	$(PY) -m jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=$(COURSE)
+	cd $(COURSE) && $(abspath $(PY)) -m jupyter lab --ip=127.0.0.1
 
 train: $(MODELS:%=train-%) quality ## retrain every shipped weight, measure it, describe it
 

@@ -180,7 +180,7 @@ def grade(course: Path) -> Path:
 
 def nbgrader(course: Path, *words: str) -> None:
     """nbgrader with these words, in the folder of the course, in a process with limits. Raises InputError with its last lines."""
-    command, limit = [sys.executable, "-m", "nbgrader", *words], _limit if os.name == "posix" else None
+    command, limit = [sys.executable, "-m", "nbgrader", *words], _limit if sys.platform == "linux" else None
     here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # nbgrader calls alembic by its name
     process = subprocess.Popen(
         command,

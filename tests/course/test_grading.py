@@ -1,9 +1,15 @@
 """Real nbgrader runs: what an instructor builds, what five kinds of students hand in, and what is in the table afterwards."""
 
+import contextlib
 import csv
+import json
 import os
 import re
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
 
 import nbformat
 import pytest
@@ -162,6 +168,27 @@ def test_a_person_s_points_come_into_the_table(built, table):
     rows = list(csv.DictReader(course.grade(built).open(newline="")))
     (row,) = [row for row in rows if (row["student_id"], row["assignment"]) == ("right", "a1_noising")]
     assert float(row["score"]) == float(table["right", "a1_noising"]["score"]) + 3
+
+
+def test_the_formgrader_of_make_formgrade_finds_the_course(built, table):
+    """JupyterLab, started in the course's folder, serves what waits for a person."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=x"]
+    lab = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", *options], cwd=built, stderr=subprocess.DEVNULL)
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/formgrader/api/assignments", headers={"Authorization": "token x"})
+    try:
+        for _ in range(60):
+            with contextlib.suppress(OSError):
+                found = json.load(urllib.request.urlopen(asked, timeout=30))
+                break
+            time.sleep(1)
+    finally:
+        lab.terminate()
+        lab.wait(30)
+    assert [one["name"] for one in found] == NAMES
+    assert found[0]["num_submissions"] == 8
 
 
 def test_only_what_is_new_is_graded_again(built, table):
