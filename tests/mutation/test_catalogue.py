@@ -15,11 +15,11 @@ FILES = {  # the tests that are there for the piece which a mistake replaces
     "noised": "diffusion/test_process.py",
     "by_classifier": "diffusion/test_guidance.py",
     "free": "diffusion/test_guidance.py",
-    "weight": "measure/test_evaluate.py",
+    "weight": "training/test_generation.py",
     "null": "nets/test_nets.py",
     "dropped": "nets/test_nets.py",
     "log_prob": "nets/test_nets.py",
-    "ready": "training/test_training.py",
+    "ready": "test_command_line.py::test_arrays_are_the_package_s_own_samples_and_the_same_twice",
     "sigma": "diffusion/test_samplers.py",
 }
 
