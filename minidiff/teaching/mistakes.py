@@ -1,7 +1,8 @@
 """The catalogue of real mistakes: guided sampling in pieces, and each mistake as one piece that is wrong.
 
 One place for all who use them: lesson 13 shows what each does to samples, `checks.catches` runs a learner's invariant against all
-of them, the tests hold every invariant here against the right pieces and the wrong ones. They are of the kinds that people make.
+of them, the tests hold every invariant here against the right pieces and the wrong ones, the mutation tests plant each in the
+package, and the graded assignments know what each gives. They are of the kinds that people make.
 """
 
 import itertools
