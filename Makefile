@@ -10,10 +10,11 @@ READY := $(VENV)/ready
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 MODELS := judge classifier ddpm unet text words
 
-.PHONY: help setup lessons test unit mutants lint lab train quality trials bench crosscheck evaluate sentences picture store clean
+.PHONY: help setup lessons test unit mutants lint lab book docs playground book-test train quality trials bench crosscheck evaluate \
+	sentences picture store clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 setup: $(READY) ## install everything into .venv
 
@@ -27,11 +28,11 @@ lessons: setup ## run every lesson top to bottom, training included; notebooks a
 	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
 	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)
 
-test: unit mutants lint ## unit tests, the tests of these tests, style, then nbval over every notebook
+test: unit mutants lint book-test ## unit tests, the tests of these tests, style, the book in a browser, then nbval over every notebook
 	$(PY) -m pytest --nbval notebooks
 
 unit: setup ## unit tests alone
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests --ignore tests/book
 
 mutants: setup ## break every formula on purpose: the unit tests must turn red each time
 	$(PY) -m pytest tests/mutation -m mutation
@@ -42,6 +43,19 @@ lint: setup ## ruff over .py and .ipynb
 
 lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
+
+book: docs ## the lessons as a website and the playground, into build/book (needs npm)
+	$(PY) book/build.py build/book
+
+docs: setup
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[docs]"
+
+playground: book ## build it and serve it, on this machine only: http://127.0.0.1:8000/playground/
+	$(PY) -m http.server --bind 127.0.0.1 --directory build/book 8000
+
+book-test: docs ## build the book and try it in a real browser (skips without Chromium or npm, and says so)
+	$(PY) book/build.py build/book --if-possible
+	$(PY) -m pytest -rs tests/book
 
 train: $(MODELS:%=train-%) quality ## retrain every shipped weight, measure it, describe it
 

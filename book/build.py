@@ -63,7 +63,7 @@ def npm(place: Path) -> Path:
 
 def start_export(place: Path) -> subprocess.Popen | None:
     """The export of the networks, running; None if nothing that they depend on has changed since the last one."""
-    needs = [BOOK / "export.py", *sorted((ROOT / "minidiff" / "nets").glob("*.py")), ROOT / "constraints.txt"]
+    needs = [BOOK / "export.py", *sorted((ROOT / "minidiff" / "nets").glob("*.py"))]
     needs += [ROOT / "data" / "weights" / f"{name}.safetensors" for name in ("unet", "ddpm", "classifier", "judge")]
     if unchanged(place, needs):
         return None

@@ -29,6 +29,7 @@ html_css_files = ["book.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
+html_context = {"default_mode": "light"}  # the figures are dark on white
 html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,

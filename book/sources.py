@@ -1,4 +1,4 @@
-"""Lays out what Sphinx reads: the repository's own texts and notebooks in their places, the lesson table, a page for each module."""
+"""Lays out what Sphinx reads: the repository's texts and notebooks in their places, the lesson table, a page for each module."""
 
 import json
 import pkgutil
@@ -36,7 +36,8 @@ def lessons() -> list[Path]:
 
 def lesson_table() -> str:
     """A row for each lesson: question, exercises and prerequisites from the notebook, minutes from README's table."""
-    minutes = dict(re.findall(r"^\| \[(\w+)\]\(notebooks/\w+\.ipynb\) \|.*\| ([^|]+) \|$", (ROOT / "README.md").read_text("utf-8"), re.M))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    minutes = dict(re.findall(r"^\| \[(\w+)\]\(notebooks/\w+\.ipynb\) \|.*\| ([^|]+) \|$", readme, re.M))
     rows = ["| lesson | the question | minutes | exercises | before it |", "|---|---|---|---|---|"]
     for path in lessons():
         cells = json.loads(path.read_text("utf-8"))["cells"]
