@@ -3,11 +3,14 @@
 import ast
 import inspect
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import minidiff
 
 ROOT = Path(minidiff.__file__).resolve().parents[1]
+
+WRAPPED_AT = 115  # a docstring's line, without its indentation, is never longer by more than a word
 
 project = "minidiff"
 author = copyright = "minidiff contributors"
@@ -36,6 +39,7 @@ html_theme_options = {
     "show_navbar_depth": 1,
     "show_toc_level": 2,
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # one search box is enough
 }
 
 suppress_warnings = ["ref.python"]  # two modules may name a class alike; a type in a signature links to the first
@@ -45,9 +49,22 @@ autodoc_default_options = {"members": True, "show-inheritance": False}
 
 
 def as_it_is_written(app, what, name, obj, options, lines):
-    """A docstring is text with equations in it, no reST: shown line by line as in the source."""
+    """A docstring is text with equations in it, no reST: shown as it stands; only lines that were full are joined again."""
     if lines:
-        lines[:] = [".. code-block:: text", "   :class: docstring", "", *(f"   {line}" for line in lines)]
+        lines[:] = [".. code-block:: text", "   :class: docstring", "", *(f"   {line}" for line in unwrapped(lines))]
+
+
+def unwrapped(lines: list[str]) -> list[str]:
+    """The lines, where one that ends because the next word did not fit goes on with the next one."""
+    joined = lines[:1]
+    for before, line in pairwise(lines):
+        words = line.split()
+        full = words and before.strip() and len(before) + 1 + len(words[0]) > WRAPPED_AT
+        if full and not line.startswith("|"):
+            joined[-1] += f" {line.strip()}"
+        else:
+            joined.append(line)
+    return joined
 
 
 def as_in_the_source(app, what, name, obj, options, signature, returns):

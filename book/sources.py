@@ -84,7 +84,7 @@ def api_pages(place: Path) -> None:
             listed += ["", f".. rubric:: {folder}", ""]
         first = import_module(name).__doc__.strip().splitlines()[0]
         listed += [f":doc:`{name}`", f"    {escaped(first)}", ""]
-    hidden = ["", ".. toctree::", "   :hidden:", "", *(f"   {name}" for name in modules()), ""]
+    hidden = ["", ".. toctree::", "   :hidden:", "", *(f"   {name.removeprefix('minidiff.')} <{name}>" for name in modules()), ""]
     (place / "index.rst").write_text("\n".join(listed + hidden), "utf-8")
 
 

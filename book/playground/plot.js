@@ -1,21 +1,22 @@
 // The small world as an SVG: data grey, classifier green, the powered law orange, what DDIM draws as an orange dashed line.
 
-import { WORLD, cosine, density, drawnLaw, logPosterior, poweredLaw, spreadOf } from "./world.js";
+import { WORLD, cosine, density, drawnLaw, logPosterior, poweredLaw, momentsOf } from "./world.js";
 import { whatTheWorldDoes } from "./sentences.js";
 
 const [WIDTH, HEIGHT, BASE] = [360, 200, 178];
-const GRID = Array.from({ length: 281 }, (_, i) => -3.5 + i / 40);
+const EDGE = 4.5;
+const GRID = Array.from({ length: 361 }, (_, i) => -EDGE + i / 40);
 const ABAR = cosine();
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Draws the world at scale s with class y asked for, and says in words what it shows. */
 export function drawWorld(svg, sentence, y, s) {
   const powered = poweredLaw(GRID, y, s);
-  const law = drawnLaw(y, s, ABAR).filter(([x]) => Math.abs(x) <= 3.5);
+  const law = drawnLaw(y, s, ABAR);
   const top = 1.08 * Math.max(1, ...powered, ...law.map(([, height]) => Math.min(height, 4)));
-  const place = (x, height) => `${(((x + 3.5) / 7) * WIDTH).toFixed(1)},${(BASE - (Math.min(height / top, 1.1)) * (BASE - 8)).toFixed(1)}`;
+  const place = (x, height) => `${across(x).toFixed(1)},${(BASE - Math.min(height / top, 1.1) * (BASE - 8)).toFixed(1)}`;
   const line = (points) => `M${points.map(([x, height]) => place(x, height)).join("L")}`;
-  const filled = (heights) => `${line([[-3.5, 0], ...GRID.map((x, i) => [x, heights[i]]), [3.5, 0]])}Z`;
+  const filled = (heights) => `${line([[-EDGE, 0], ...GRID.map((x, i) => [x, heights[i]]), [EDGE, 0]])}Z`;
 
   svg.replaceChildren(
     path("data", filled(GRID.map(density))),
@@ -25,17 +26,19 @@ export function drawWorld(svg, sentence, y, s) {
     ...axis(),
   );
   const share = GRID.reduce((total, x, i) => total + (Math.exp(logPosterior(x, y)) > 0.5 ? powered[i] / 40 : 0), 0);
-  const drawnSpread = spreadOf(law.map(([x]) => x), law.map(([, , mass]) => mass));
-  sentence.textContent = whatTheWorldDoes({ s, asked: WORLD.names[y], share, spread: spreadOf(GRID, powered), drawnSpread });
+  const drawn = momentsOf(law.map(([x]) => x), law.map(([, , mass]) => mass));
+  sentence.textContent = whatTheWorldDoes({ s, asked: WORLD.names[y], share, promised: momentsOf(GRID, powered), drawn });
 }
+
+const across = (x) => ((x + EDGE) / (2 * EDGE)) * WIDTH;
 
 function path(kind, d) {
   return node("path", { class: kind, d });
 }
 
 function axis() {
-  const ticks = [-3, -2, -1, 0, 1, 2, 3].map((x) => {
-    const label = node("text", { class: "tick", x: ((x + 3.5) / 7) * WIDTH, y: HEIGHT - 6, "text-anchor": "middle" });
+  const ticks = [-4, -3, -2, -1, 0, 1, 2, 3, 4].map((x) => {
+    const label = node("text", { class: "tick", x: across(x), y: HEIGHT - 6, "text-anchor": "middle" });
     label.textContent = String(x).replace("-", "−");
     return label;
   });

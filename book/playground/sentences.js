@@ -32,13 +32,21 @@ function plainly(method, w, s) {
   return `w = ${w} (scale s = ${s}${named[method][w] ?? ""})`;
 }
 
-/** What the small world shows at this scale. */
-export function whatTheWorldDoes({ s, asked, share, spread, drawnSpread }) {
-  const claim = s > 1 ? "sharper than Bayes" : s === 1 ? "Bayes' rule, p(x|y) itself" : s > 0 ? "weaker than Bayes" : s === 0 ? "no guidance, p(x) itself" : "away from the class";
+/** What the small world shows at this scale: the share of the powered law where the classifier says "asked", and both laws' moments. */
+export function whatTheWorldDoes({ s, asked, share, promised, drawn }) {
+  const same = Math.abs(promised.mean - drawn.mean) < 0.02 && Math.abs(promised.spread - drawn.spread) < 0.02;
+  const what = ({ mean, spread }) => `mean ${tidy(mean, 2)}, standard deviation ${tidy(spread, 2)}`;
   return (
-    `At s = ${tidy(s)} (${claim}) the powered law has ${Math.round(100 * share)} % of its mass where the classifier says ` +
-    `“${asked}”, and a standard deviation of ${spread.toFixed(2)}. DDIM with exact guesses draws another law, of ${drawnSpread.toFixed(2)}.`
+    `At s = ${tidy(s)} (${meaning(s)}) ${Math.round(100 * share)} % of the powered law lie where the classifier says “${asked}”: ` +
+    `${what(promised)}. DDIM with exact guesses draws ${same ? "the same law" : `another law: ${what(drawn)}`}.`
   );
+}
+
+function meaning(s) {
+  if (s === 0) return "no guidance, p(x) itself";
+  if (s === 1) return "Bayes' rule, p(x|y) itself";
+  if (s < 0) return "away from the class";
+  return s < 1 ? "weaker than Bayes" : "sharper than Bayes";
 }
 
 function share(right, n) {
@@ -49,6 +57,7 @@ function list(items) {
   return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
 }
 
-export function tidy(value) {
-  return String(Math.round(value * 1000) / 1000).replace("-", "−");
+/** A number with at most this many digits after the point, and a minus sign that is one. */
+export function tidy(value, digits = 3) {
+  return String(Math.round(value * 10 ** digits) / 10 ** digits).replace("-", "−");
 }

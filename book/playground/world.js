@@ -86,8 +86,8 @@ export function cosine(T = 1000, offset = 0.008) {
 }
 
 /** Mean and standard deviation of a law given as heights (or masses) at points. */
-export function spreadOf(points, masses) {
+export function momentsOf(points, masses) {
   const total = sum(masses);
   const mean = sum(points.map((x, i) => x * masses[i])) / total;
-  return Math.sqrt(sum(points.map((x, i) => (x - mean) ** 2 * masses[i])) / total);
+  return { mean, spread: Math.sqrt(sum(points.map((x, i) => (x - mean) ** 2 * masses[i])) / total) };
 }
