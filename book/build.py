@@ -24,6 +24,8 @@ NO_NPM = "npm is not installed: it brings MathJax and onnxruntime-web. Install N
 def main(site: Path) -> None:
     """Builds everything into `site`. Exits with a sentence where something is missing, too large, or linked to nothing."""
     started = time.monotonic()
+    if not shutil.which("npm"):
+        sys.exit(NO_NPM)
     parts = {name: site.with_name(f"{site.name}-{name}") for name in ("npm", "models", "source", "static", "doctrees")}
     exporting = start_export(parts["models"])
     packages = npm(parts["npm"])
@@ -49,8 +51,6 @@ def main(site: Path) -> None:
 
 def npm(place: Path) -> Path:
     """The folder of the npm packages, installed under `place` as package-lock.json says."""
-    if not shutil.which("npm"):
-        sys.exit(NO_NPM)
     if not unchanged(place, [BOOK / "package.json", BOOK / "package-lock.json"]):
         for name in ("package.json", "package-lock.json"):
             shutil.copy(BOOK / name, place / name)
@@ -115,5 +115,6 @@ if __name__ == "__main__":
     parser.add_argument("--if-possible", action="store_true", help="without npm: say so and exit with 0, building nothing")
     options = parser.parse_args()
     if options.if_possible and not shutil.which("npm"):
-        sys.exit(print(f"The book is not built and its tests are skipped: {NO_NPM}"))
-    main(options.site.resolve())
+        print(f"The book is not built and its tests are skipped: {NO_NPM}")
+    else:
+        main(options.site.resolve())

@@ -4,6 +4,7 @@ import json
 import pkgutil
 import re
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import minidiff
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = ["README.md", "data/README.md", "data/weights/README.md", "notebooks/INSTRUCTORS.md"]
 FILES = ["CITATION.cff", "data/results/digits_by_scale.png", "data/results/guidance.csv", "data/results/sentences.csv"]
-FILES += ["tests/diffusion/test_guidance.py"]
+FILES += ["tests/diffusion/test_guidance.py", "book/package-lock.json"]
 
 
 def lay_out(place: Path) -> None:
@@ -46,6 +47,8 @@ def lesson_table() -> str:
         before = re.search(r"^\| \*\*before this\*\* \| (.+?) \|$", text, re.M)[1]
         exercises = len(re.findall(r"^\*\*Exercise \d+\.\d+\*\*", text, re.M))
         link = f"[{int(number):02}](notebooks/{path.name})"
+        if path.stem not in minutes:
+            sys.exit(f"README's table of lessons has no row for {path.stem}.")
         rows.append(f"| {link} | {question} | {minutes[path.stem]} | {exercises} | {linked(before)} |")
     return "\n".join(rows)
 

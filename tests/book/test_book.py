@@ -1,9 +1,13 @@
 """The book in a browser: every page loads, from files, with nothing from outside; what it shows is what the sources say."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+import minidiff as md
 
 Keys = pytest.importorskip("selenium.webdriver", reason='Selenium is not installed: pip install -e ".[docs]"').Keys
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +113,31 @@ def test_the_lock_file_names_versions_and_no_host():
     lock = (ROOT / "book" / "package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert "http" not in lock.replace("https://opencollective", "").replace("https://github.com", "")
+
+
+def test_without_npm_the_build_says_so_and_make_test_goes_on(tmp_path):
+    command = [sys.executable, ROOT / "book" / "build.py", tmp_path / "site"]
+    outcomes = [
+        subprocess.run([*command, *more], env={"PATH": ""}, capture_output=True, text=True) for more in ([], ["--if-possible"])
+    ]
+    assert [outcome.returncode for outcome in outcomes] == [1, 0]
+    assert all("npm is not installed" in outcome.stdout + outcome.stderr for outcome in outcomes)
+    assert not (tmp_path / "site").exists()
+
+
+def test_the_gradient_in_the_graph_is_autograd_s(site):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(site / "playground" / "models" / "gradient.onnx")
+    g = torch.Generator().manual_seed(1)
+    x_t, t, y = torch.randn(7, 1, 28, 28, generator=g), torch.randint(1, 1001, (7,), generator=g), torch.arange(7)
+    (came,) = session.run(None, {"x_t": x_t.numpy(), "t": t.numpy(), "y": y.numpy()})
+    expected = md.gradient(md.log_prob_of(md.load("classifier").net["classifier"], y), x_t, t)
+    assert (torch.from_numpy(came) - expected).abs().max() < 1e-5
+    assert expected.abs().max() > 0.01
+
+
+def test_a_docstring_s_wrapped_lines_are_joined_and_its_equations_are_not():
+    from conf import unwrapped
+
+    wrapped = ["a " * 58 + "end", "of the sentence.", "x = y", "z = w", "| table | " + "- " * 55, "| row | "]
+    assert unwrapped(wrapped) == [f"{wrapped[0]} {wrapped[1]}", *wrapped[2:]]

@@ -65,6 +65,14 @@ def test_a_seed_is_the_seed_of_python(page):
     assert (torch.tensor(came).view_as(expected) - expected).abs().max() < 1e-5
 
 
+def test_the_digits_of_a_seed_are_python_s_digits(page):
+    """The noise differs in the last place, and 1 / sqrt(abar_T) = 20,000 makes more of it: a grey level, no more."""
+    came = page.awaited(SAMPLE, {"digits": [7, 7, 3], "method": "cfg", "w": 2, "steps": 20, "seed": 4})
+    unet = md.load("unet")
+    expected = md.generate(md.cfg(unet), torch.tensor([7, 7, 3]), w=2, steps=20, seed=4)
+    assert (torch.tensor(came["x_0"]).view_as(expected) - expected).abs().max() < 2 / 255
+
+
 def test_the_path_stops_where_python_s_does(page):
     from minidiff.diffusion.samplers import ddim_stops
 
@@ -93,9 +101,15 @@ def test_the_small_world_is_the_exact_one(page, s):
 
 def test_it_paints_at_once_and_draws_ten_digits_in_ten_seconds(chromium, url):
     page = chromium()
+    page.driver.execute_cdp_cmd("Network.enable", {})
+    slow = {"offline": False, "latency": 0, "downloadThroughput": 10_000_000, "uploadThroughput": 10_000_000}
+    page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
     page.open(f"{url}/playground/")
+    bar = "!document.getElementById('loading').hidden && document.getElementById('progress').max > 1e7"
+    assert page.until(f"{bar} && document.getElementById('progress').value > 1e6")
     assert page.until("performance.getEntriesByType('paint').length && performance.getEntriesByType('paint')[0].startTime") < 1000
     assert page.until(DRAWN) == "done"
+    assert not page.element("#loading").is_displayed()
     ten = {"digits": list(range(10)), "method": "cfg", "w": 3, "steps": 20}
     assert min(page.awaited(SAMPLE, ten)["seconds"] for _ in range(2)) < 10  # the machine may be busy with other things
     assert page.news() == ([], [])
