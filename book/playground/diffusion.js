@@ -76,7 +76,10 @@ export async function* ddimPath(denoiser, x_T, abar, steps) {
   }
 }
 
-/** x_s = sqrt(abar_s) x_0 + sqrt(1 - abar_s) eps', eps' the noise that belongs to x_0 = clip((x_t - sqrt(1 - abar_t) eps) / sqrt(abar_t)). */
+/**
+ * x_s = sqrt(abar_s) x_0 + sqrt(1 - abar_s) eps', with x_0 = clip((x_t - sqrt(1 - abar_t) eps) / sqrt(abar_t)) and eps' the
+ * noise that belongs to it.
+ */
 function clippedStep(x_t, eps, abar_t, abar_s) {
   const [signal, noise] = shares(abar_t);
   const [signalBelow, noiseBelow] = shares(abar_s);

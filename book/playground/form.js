@@ -24,7 +24,8 @@ export function readForm(form) {
   const kinds = [...form.elements.digit].filter((box) => box.checked).map((box) => Number(box.value));
   if (!kinds.length) note("digits", "Choose at least one digit.");
   else if (kinds.length * each > LIMITS.images) {
-    note("each", `${kinds.length} digits, ${each} of each, are ${kinds.length * each} images; ${LIMITS.images} is the most here.`);
+    const images = kinds.length * each;
+    note("each", `${kinds.length} digits, ${each} of each, are ${images} images; ${LIMITS.images} is the most here.`);
   }
   const digits = kinds.flatMap((digit) => Array(each || 0).fill(digit));
   const request = Object.keys(problems).length ? null : { method, digits, kinds, each, w, steps, seed };
@@ -44,7 +45,8 @@ export function between(name, value, [low, high]) {
 }
 
 function whole(name, value, limits) {
-  return Number.isFinite(value) && !Number.isInteger(value) ? `${name} must be a whole number, got ${value}.` : between(name, value, limits);
+  if (Number.isFinite(value) && !Number.isInteger(value)) return `${name} must be a whole number, got ${value}.`;
+  return between(name, value, limits);
 }
 
 /** Shows the sentences at their fields and takes away the old ones. */

@@ -35,9 +35,12 @@ async function draw() {
   showProblems(form, problems);
   if (!request) {
     sampler.stop();
+    if (!window.playground) return;
     return say(`Nothing is drawn: ${Object.values(problems)[0]}`, "refused");
   }
   drawSmallWorld(request);
+  if (!window.playground) return; // without SIMD the small world is all there is
+  $("trouble").textContent = "";
   chosen = Math.min(chosen, request.digits.length - 1);
   say(whatYouSee(request), "drawing");
   try {
@@ -97,7 +100,8 @@ function say(sentence, state) {
 
 function fail(error) {
   $("loading").hidden = true;
-  $("trouble").textContent = `${error.message || error} Reload the page; if that does not help, build it again: make playground`;
+  const advice = error instanceof RangeError ? "" : " Reload the page; if that does not help, build it again: make playground";
+  $("trouble").textContent = `${error.message || error}${advice}`;
   say("Nothing is drawn.", "failed");
 }
 
@@ -111,7 +115,8 @@ function settleW(event) {
   if (box.value !== "" && event?.target !== slider) slider.value = box.value;
   slider.setAttribute("aria-valuetext", `w = ${slider.value}`);
   $("scale").textContent = `s = ${tidy(scaleOf(method, Number(box.value)))}`;
-  $("row-unguided").textContent = method === "cfg" ? "below: unguided, w = 0, the plain conditional model" : "below: unguided, w = 0, told nothing";
+  const unguided = method === "cfg" ? "the plain conditional model" : "told nothing";
+  $("row-unguided").textContent = `below: unguided, w = 0, ${unguided}`;
 }
 
 function changed(event) {
@@ -128,7 +133,9 @@ function start() {
   if (request) drawSmallWorld(request);
   if (!hasSimd()) {
     $("loading").hidden = true;
-    $("trouble").textContent = "This browser has no WebAssembly SIMD, which the networks need. Any Chrome, Edge or Firefox since 2021, or Safari since 16.4, has it.";
+    $("trouble").textContent =
+      "This browser has no WebAssembly SIMD, which the networks need. " +
+      "Any Chrome, Edge or Firefox since 2021, or Safari since 16.4, has it.";
     return say("The small world works all the same; digits cannot be drawn here.", "failed");
   }
   window.playground = { sample: (request) => sampler.sample(request), normals };

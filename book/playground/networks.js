@@ -2,7 +2,7 @@
 // Rows never see each other (no BatchNorm), so a batch may be cut anywhere.
 
 const PIXELS = 784;
-const WORKERS = { few: 2, many: 4, manyFrom: 8 }; // by the number of cores; a worker takes some 100 MB
+const WORKERS = { few: 2, many: 4, manyFrom: 8 }; // by the number of cores; each holds all networks
 
 /** Networks by name. open(names, report) fetches what is missing; run(name, inputs) is its output for all rows. */
 export class Networks {
@@ -10,7 +10,7 @@ export class Networks {
   #opened = new Set();
   #last = Promise.resolve();
 
-  /** Resolves when all are there; rejects with a sentence. report({ loaded, total }): bytes; total is 0 where the server is silent. */
+  /** Resolves when all are there; rejects with a sentence. report({ loaded, total }): bytes; total 0: the server does not say. */
   open(names, report = () => {}) {
     const mine = this.#last.then(() => this.#open(names, report)); // one after the other: nothing is fetched twice
     this.#last = mine.catch(() => {});

@@ -28,7 +28,8 @@ export class Sampler {
 
   /**
    * One batch from noise to digits.
-   * noise: 784 numbers for each digit; left out: those of `seed`, as minidiff.start_noise. onStep({ t, x_t }, path) at every stop.
+   * noise: 784 numbers for each digit; left out: those of `seed`, as minidiff.start_noise.
+   * onStep({ t, x_t }, path) is called at every stop.
    * Resolves to { x_0, read, seconds, path: [{ t, x_t }] }, pixels in [-1, 1]; to null if a later call took its place.
    * read: the digit that the judge sees in each image. Rejects with a sentence where something is missing or out of range.
    */
@@ -46,7 +47,7 @@ export class Sampler {
     }
     const seconds = (performance.now() - started) / 1000;
     const x_0 = path.at(-1).x_t;
-    if (!x_0.every(Number.isFinite)) throw new Error("The samples are not finite: w is too large for this model. Take a smaller one.");
+    if (!x_0.every(Number.isFinite)) throw new RangeError("The samples are not finite: w is too large for this model.");
     return { x_0, read: await this.#read(x_0), seconds, path };
   }
 
@@ -72,7 +73,9 @@ export class Sampler {
 function check({ digits, method, w, steps, x_T }) {
   if (!NEEDS[method]) throw new RangeError(`method must be "cfg" or "cg", got ${JSON.stringify(method)}.`);
   if (!Number.isFinite(w)) throw new RangeError(`w must be a number, got ${w}.`);
-  if (!Number.isInteger(steps) || steps < 1 || steps > 1000) throw new RangeError(`steps must be a whole number between 1 and 1000, got ${steps}.`);
+  if (!Number.isInteger(steps) || steps < 1 || steps > 1000) {
+    throw new RangeError(`steps must be a whole number between 1 and 1000, got ${steps}.`);
+  }
   if (!digits.length || digits.some((digit) => ![0, 1, 2, 3, 4, 5, 6, 7, 8, 9].includes(digit))) {
     throw new RangeError(`digits must be a list of numbers 0 to 9, got ${JSON.stringify(digits)}.`);
   }

@@ -5,40 +5,45 @@ import { scaleOf } from "./diffusion.js";
 const METHOD = { cfg: "classifier-free guidance", cg: "classifier guidance" };
 
 /** What both rows show, and how many images the judge reads as they were asked for. */
-export function whatYouSee({ method, digits, kinds, w, steps, seed }, guided, unguided) {
-  const s = tidy(scaleOf(method, w));
-  const asked = kinds.length === 10 ? "the digits 0 to 9" : kinds.length === 1 ? `a ${kinds[0]}` : `the digits ${list(kinds)}`;
-  const parts = [`We ask for ${asked}, by ${METHOD[method]} with ${plainly(method, w, s)}, in ${steps} DDIM steps from the noise of seed ${seed}.`];
-  if (!guided) return parts[0];
+export function whatYouSee(request, guided, unguided) {
+  const { method, digits, w, steps, seed } = request;
+  const how = `by ${METHOD[method]} with ${weight(method, w)}`;
+  const asking = `We ask for ${asked(request)}, ${how}, in ${steps} DDIM steps from the noise of seed ${seed}.`;
+  if (!guided) return asking;
   const n = digits.length;
   const right = (row) => row.read.filter((digit, i) => digit === digits[i]).length;
-  parts.push(`The judge reads ${share(right(guided), n)} as asked in the guided row`);
-  parts.push(
-    unguided
-      ? `and ${right(unguided)} of ${n} in the row below, which started from the same noise ${method === "cfg" ? "and was told the digit, but not pushed" : "and was told nothing"}.`
-      : "so far.",
+  const told = method === "cfg" ? "was told the digit, but not pushed" : "was told nothing";
+  return (
+    `${asking} The judge reads ${share(right(guided), n)} as asked in the guided row and ${right(unguided)} of ${n} in the row ` +
+    `below, which started from the same noise and ${told}.`
   );
-  return parts.join(" ");
 }
 
-/** The seconds of the last run, and the command that draws the same digits in Python. */
+/** The command that draws the same digits in Python. */
 export function sameInPython({ method, kinds, each, w, steps, seed }) {
-  return `python -m minidiff sample --digit ${kinds.join(",")} --n ${each} --method ${method} --w ${w} --steps ${steps} --seed ${seed}`;
+  const digits = kinds.length === 10 ? "0-9" : kinds.join(",");
+  return `python -m minidiff sample --digit ${digits} --n ${each} --method ${method} --w ${w} --steps ${steps} --seed ${seed}`;
+}
+
+function asked({ kinds }) {
+  if (kinds.length === 10) return "the digits 0 to 9";
+  return kinds.length === 1 ? `a ${kinds[0]}` : `the digits ${list(kinds)}`;
 }
 
 /** "w = 3 (scale s = 4)", and what that weight means where it has a name. */
-function plainly(method, w, s) {
-  const named = { cfg: { "-1": ", which ignores the digit", 0: ", the plain conditional model" }, cg: { 0: ", which ignores the digit", 1: ", Bayes' rule" } };
-  return `w = ${w} (scale s = ${s}${named[method][w] ?? ""})`;
+function weight(method, w) {
+  const names = { "cfg -1": ", which ignores the digit", "cfg 0": ", the plain conditional model" };
+  Object.assign(names, { "cg 0": ", which ignores the digit", "cg 1": ", Bayes' rule" });
+  return `w = ${w} (scale s = ${tidy(scaleOf(method, w))}${names[`${method} ${w}`] ?? ""})`;
 }
 
-/** What the small world shows at this scale: the share of the powered law where the classifier says "asked", and both laws' moments. */
+/** What the small world shows: the share of the powered law where the classifier says "asked", and the moments of both laws. */
 export function whatTheWorldDoes({ s, asked, share, promised, drawn }) {
   const same = Math.abs(promised.mean - drawn.mean) < 0.02 && Math.abs(promised.spread - drawn.spread) < 0.02;
   const what = ({ mean, spread }) => `mean ${tidy(mean, 2)}, standard deviation ${tidy(spread, 2)}`;
   return (
-    `At s = ${tidy(s)} (${meaning(s)}) ${Math.round(100 * share)} % of the powered law lie where the classifier says “${asked}”: ` +
-    `${what(promised)}. DDIM with exact guesses draws ${same ? "the same law" : `another law: ${what(drawn)}`}.`
+    `At s = ${tidy(s)} (${meaning(s)}) ${Math.round(100 * share)} % of the powered law lie where the classifier says ` +
+    `“${asked}”: ${what(promised)}. DDIM with exact guesses draws ${same ? "the same law" : `another law: ${what(drawn)}`}.`
   );
 }
 

@@ -2,7 +2,12 @@
 
 import { ddimStops } from "./diffusion.js";
 
-export const WORLD = { means: [-1.5, 0, 1.2], variances: [0.2, 0.12, 0.3], weights: [0.35, 0.3, 0.35], names: ["left", "middle", "right"] };
+export const WORLD = {
+  means: [-1.5, 0, 1.2],
+  variances: [0.2, 0.12, 0.3],
+  weights: [0.35, 0.3, 0.35],
+  names: ["left", "middle", "right"],
+};
 
 /** log p(x_t) part by part at this signal power: log weight_k N(x; sqrt(abar) m_k, abar v_k + 1 - abar). */
 function logParts(x, abar) {
@@ -63,7 +68,7 @@ export function drawn(starts, y, s, abar, steps) {
   });
 }
 
-/** The density of what `drawn` makes of N(0, 1): [x, height] pairs, by the slope of the map between neighbours. */
+/** The density of what `drawn` makes of N(0, 1): [x, height, mass], by the slope of the map between neighbours. */
 export function drawnLaw(y, s, abar, steps = 100, points = 241) {
   const starts = Array.from({ length: points }, (_, i) => -4 + (8 * i) / (points - 1));
   const ends = drawn(starts, y, s, abar, steps);
@@ -72,7 +77,8 @@ export function drawnLaw(y, s, abar, steps = 100, points = 241) {
     const middle = (starts[i] + starts[i - 1]) / 2;
     const normal = Math.exp((-middle * middle) / 2) / Math.sqrt(2 * Math.PI);
     const stretch = (ends[i] - ends[i - 1]) / (starts[i] - starts[i - 1]);
-    if (Math.abs(stretch) > 1e-9) law.push([(ends[i] + ends[i - 1]) / 2, normal / Math.abs(stretch), normal * (starts[i] - starts[i - 1])]);
+    const mass = normal * (starts[i] - starts[i - 1]);
+    if (Math.abs(stretch) > 1e-9) law.push([(ends[i] + ends[i - 1]) / 2, normal / Math.abs(stretch), mass]);
   }
   return law;
 }

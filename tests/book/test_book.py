@@ -141,3 +141,11 @@ def test_a_docstring_s_wrapped_lines_are_joined_and_its_equations_are_not():
 
     wrapped = ["a " * 58 + "end", "of the sentence.", "x = y", "z = w", "| table | " + "- " * 55, "| row | "]
     assert unwrapped(wrapped) == [f"{wrapped[0]} {wrapped[1]}", *wrapped[2:]]
+
+
+def test_the_sources_are_short():
+    for path in (ROOT / "book").rglob("*"):
+        if path.suffix in (".py", ".js", ".css", ".html"):
+            lines = path.read_text("utf-8").splitlines()
+            assert len(lines) <= 300, path
+            assert max(map(len, lines)) <= 130, path

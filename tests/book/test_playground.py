@@ -1,5 +1,8 @@
 """The playground in a browser: it samples what Python samples, says what it shows, and fails in sentences."""
 
+import json
+import time
+
 import pytest
 import torch
 
@@ -120,7 +123,7 @@ def test_it_says_what_it_shows(fresh):
     assert "the digits 0 to 9, by classifier-free guidance with w = 3 (scale s = 4), in 20 DDIM steps" in said
     assert "all 10 as asked in the guided row" in said
     assert fresh.element("#sentence").get_attribute("aria-live") == "polite"
-    assert fresh.text("#command").startswith("python -m minidiff sample --digit 0,1,2,3,4,5,6,7,8,9 --n 1 --method cfg --w 3")
+    assert fresh.text("#command").startswith("python -m minidiff sample --digit 0-9 --n 1 --method cfg --w 3")
     assert len(pixels(fresh, "guided")) == len(pixels(fresh, "unguided")) == 10
     assert fresh.js("return [...document.querySelectorAll('.strip')].map((s) => s.children.length)") == [8, 8]
     assert fresh.js("return document.querySelector('.frame .label').innerText") == "t = 1000"
@@ -229,7 +232,11 @@ def test_without_simd_there_is_a_sentence_and_the_small_world(chromium, url):
     page.open(f"{url}/playground/")
     assert page.until(DRAWN) == "failed"
     assert "no WebAssembly SIMD" in page.text("#trouble")
-    assert page.element("#world .powered").get_attribute("d")
+    plot = page.element("#world .powered").get_attribute("d")
+    page.element("#slider").send_keys(Keys.ARROW_RIGHT)
+    assert page.until(f"document.querySelector('#world .powered').getAttribute('d') !== {json.dumps(plot)}")
+    time.sleep(0.5)
+    assert page.js("return document.body.dataset.state") == "failed"
 
 
 def test_opened_as_a_file_it_gives_the_command(site, chromium):
