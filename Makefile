@@ -13,11 +13,11 @@ COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
 INSTRUCTOR := $(PY) -m pip install --quiet -c constraints.txt -e ".[instructor]"
 
-.PHONY: help setup lessons test unit mutants grading lint lab assignments grade formgrade train quality trials bench crosscheck evaluate
-.PHONY: sentences picture store clean
+.PHONY: help setup lessons test unit mutants grading lint lab assignments grade formgrade book docs playground book-test
+.PHONY: train quality trials bench crosscheck evaluate sentences picture store clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 setup: $(READY) ## install everything into .venv
 
@@ -31,11 +31,11 @@ lessons: setup ## run every lesson top to bottom, training included; notebooks a
 	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
 	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)
 
-test: unit mutants grading lint ## unit tests, the tests of these tests, grading, style, then nbval over every notebook
+test: unit mutants grading lint book-test ## unit tests, the tests of these tests, grading, style, the book in a browser, nbval over all
 	$(PY) -m pytest --nbval notebooks
 
 unit: setup ## unit tests alone
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests --ignore tests/book
 
 mutants: setup ## break every formula on purpose: the unit tests must turn red each time
 	$(PY) -m pytest tests/mutation -m mutation
@@ -62,6 +62,19 @@ grade: setup ## for instructors: grade COURSE/submitted; feedback and grades.csv
 formgrade: setup ## for instructors: JupyterLab in COURSE, where the written answers are read (menu Nbgrader, Formgrader)
 	$(INSTRUCTOR)
 	cd $(COURSE) && $(abspath $(PY)) -m jupyter lab --ip=127.0.0.1
+
+book: docs ## the lessons as a website and the playground, into build/book (needs npm)
+	$(PY) book/build.py build/book
+
+docs: setup
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[docs]"
+
+playground: book ## build it and serve it, on this machine only: http://127.0.0.1:8000/playground/
+	$(PY) -m http.server --bind 127.0.0.1 --directory build/book 8000
+
+book-test: docs ## build the book and try it in a real browser (skips without Chromium or npm, and says so)
+	$(PY) book/build.py build/book --if-possible
+	$(PY) -m pytest -rs tests/book
 
 train: $(MODELS:%=train-%) quality ## retrain every shipped weight, measure it, describe it
 
