@@ -24,7 +24,8 @@ def lay_out(place: Path) -> None:
         shutil.copy(ROOT / name, place / name)
     for name in TEXTS:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(to_api((ROOT / name).read_text("utf-8"), depth=name.count("/")), "utf-8")
+        text = without_assignments((ROOT / name).read_text("utf-8"))
+        (place / name).write_text(to_api(text, depth=name.count("/")), "utf-8")
     front = (ROOT / "book" / "index.md").read_text("utf-8")
     (place / "index.md").write_text(front.replace("{{ lessons }}", lesson_table()), "utf-8")
     api_pages(place / "api")
@@ -67,6 +68,11 @@ def to_api(text: str, depth: int) -> str:
         return f"]({up}api/{match[1].replace('/', '.')}.rst)"
 
     return re.sub(r"\]\((?:\.\./)*(minidiff(?:/\w+)+)\.py\)", page, text)
+
+
+def without_assignments(text: str) -> str:
+    """A text that names the solved assignments and does not lead to them: they are no pages of the book."""
+    return re.sub(r"\[(\w+)\]\((course/\w+\.ipynb)\)", r"`\2`", text)
 
 
 def modules() -> list[str]:
