@@ -7,10 +7,11 @@ else
 PY := $(VENV)/bin/python
 endif
 READY := $(VENV)/ready
+DOCS := $(VENV)/docs
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 MODELS := judge classifier ddpm unet text words
 
-.PHONY: help setup lessons test unit mutants lint lab book docs playground book-test train quality trials bench crosscheck evaluate \
+.PHONY: help setup lessons test unit mutants lint lab book playground book-test train quality trials bench crosscheck evaluate \
 	sentences picture store clean
 
 help: ## this list
@@ -44,16 +45,17 @@ lint: setup ## ruff over .py and .ipynb
 lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
 
-book: docs ## the lessons as a website and the playground, into build/book (needs npm)
+book: $(DOCS) ## the lessons as a website and the playground, into build/book (needs npm)
 	$(PY) book/build.py build/book
 
-docs: setup
+$(DOCS): $(READY)
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(PY) -c "open('$(DOCS)', 'w').close()"
 
 playground: book ## build it and serve it, on this machine only: http://127.0.0.1:8000/playground/
 	$(PY) -m http.server --bind 127.0.0.1 --directory build/book 8000
 
-book-test: docs ## build the book and try it in a real browser (skips without Chromium or npm, and says so)
+book-test: $(DOCS) ## build the book and try it in a real browser (skips without Chromium or npm, and says so)
 	$(PY) book/build.py build/book --if-possible
 	$(PY) -m pytest -rs tests/book
 
