@@ -7,13 +7,14 @@ else
 PY := $(VENV)/bin/python
 endif
 READY := $(VENV)/ready
+DOCS := $(VENV)/docs
+INSTRUCTOR := $(VENV)/instructor
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 MODELS := judge classifier ddpm unet text words
 COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
-INSTRUCTOR := $(PY) -m pip install --quiet -c constraints.txt -e ".[instructor]"
 
-.PHONY: help setup lessons test unit mutants grading lint lab assignments grade formgrade book docs playground book-test
+.PHONY: help setup lessons test unit mutants grading lint lab assignments grade formgrade book playground book-test
 .PHONY: train quality trials bench crosscheck evaluate sentences picture store clean
 
 help: ## this list
@@ -40,8 +41,7 @@ unit: setup ## unit tests alone
 mutants: setup ## break every formula on purpose: the unit tests must turn red each time
 	$(PY) -m pytest tests/mutation -m mutation
 
-grading: setup ## real nbgrader runs: what students may hand in, and the scores it must get
-	$(INSTRUCTOR)
+grading: $(INSTRUCTOR) ## real nbgrader runs: what students may hand in, and the scores it must get
 	$(PY) -m pytest tests/course -m grading
 
 lint: setup ## ruff over .py and .ipynb
@@ -51,28 +51,30 @@ lint: setup ## ruff over .py and .ipynb
 lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
 
-assignments: setup ## for instructors: the graded assignments as students get them, in COURSE (build/course); PRIVATE=folder of own tests
-	$(INSTRUCTOR)
+assignments: $(INSTRUCTOR) ## for instructors: the graded assignments as students get them, in COURSE (build/course); PRIVATE=folder of own tests
 	$(PY) -m minidiff.teaching.course assign --course $(COURSE) --private $(PRIVATE)
 
-grade: setup ## for instructors: grade COURSE/submitted; feedback and grades.csv
-	$(INSTRUCTOR)
+grade: $(INSTRUCTOR) ## for instructors: grade COURSE/submitted; feedback and grades.csv
 	$(PY) -m minidiff.teaching.course grade --course $(COURSE)
 
-formgrade: setup ## for instructors: JupyterLab in COURSE, where the written answers are read (menu Nbgrader, Formgrader)
-	$(INSTRUCTOR)
+formgrade: $(INSTRUCTOR) ## for instructors: JupyterLab in COURSE, where the written answers are read (menu Nbgrader, Formgrader)
 	cd $(COURSE) && $(abspath $(PY)) -m jupyter lab --ip=127.0.0.1
 
-book: docs ## the lessons as a website and the playground, into build/book (needs npm)
+book: $(DOCS) ## the lessons as a website and the playground, into build/book (needs npm)
 	$(PY) book/build.py build/book
 
-docs: setup
+$(INSTRUCTOR): $(READY)
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[instructor]"
+	$(PY) -c "open('$(INSTRUCTOR)', 'w').close()"
+
+$(DOCS): $(READY)
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(PY) -c "open('$(DOCS)', 'w').close()"
 
 playground: book ## build it and serve it, on this machine only: http://127.0.0.1:8000/playground/
 	$(PY) -m http.server --bind 127.0.0.1 --directory build/book 8000
 
-book-test: docs ## build the book and try it in a real browser (skips without Chromium or npm, and says so)
+book-test: $(DOCS) ## build the book and try it in a real browser (skips without Chromium or npm, and says so)
 	$(PY) book/build.py build/book --if-possible
 	$(PY) -m pytest -rs tests/book
 

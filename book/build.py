@@ -6,6 +6,7 @@ errors, then every link looked up. What lies beside FOLDER (build/book-*) is kep
 
 import argparse
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def start_export(place: Path) -> subprocess.Popen | None:
     needs += [ROOT / "data" / "weights" / f"{name}.safetensors" for name in ("unet", "ddpm", "classifier", "judge")]
     if unchanged(place, needs):
         return None
-    return subprocess.Popen([sys.executable, BOOK / "export.py", place, "--mark", digest(needs)])
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # Sphinx has the other core
+    return subprocess.Popen([sys.executable, BOOK / "export.py", place, "--mark", digest(needs)], env=alone)
 
 
 def static(place: Path, mathjax: Path) -> None:

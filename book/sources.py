@@ -84,12 +84,10 @@ def modules() -> list[str]:
 def api_pages(place: Path) -> None:
     """A page for each module and one that lists them by folder, with the first sentence of each."""
     place.mkdir(parents=True)
-    listed = ["The package", "===========", ""]
-    folder = None
-    for name in modules():
+    listed, folder = ["The package", "==========="], None
+    for name in sorted(modules(), key=lambda name: name.count(".") > 1):  # those of no folder first
         (place / f"{name}.rst").write_text(f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n", "utf-8")
-        if name.split(".")[1] != folder:
-            folder = name.split(".")[1]
+        if folder != (folder := name.split(".")[1] if name.count(".") > 1 else "minidiff"):
             listed += ["", f".. rubric:: {folder}", ""]
         first = import_module(name).__doc__.strip().splitlines()[0]
         listed += [f":doc:`{name}`", f"    {escaped(first)}", ""]
