@@ -51,6 +51,7 @@ def test_there_are_lessons():
         "09_what_w_does",
         "10_cg_or_cfg",
         "11_words",
+        "12_beyond",
         "13_find_the_bug",
     ]
     assert [path.stem for path in LESSONS] == named

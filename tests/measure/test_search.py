@@ -12,7 +12,7 @@ from minidiff.diffusion.schedule import cosine
 from minidiff.diffusion.variants import scale_of_plus_plus
 from minidiff.digits.mnist import Digits
 from minidiff.measure import evaluate, search
-from minidiff.measure.evaluate import EVERY, METHODS, as_csv, continued, read_rows
+from minidiff.measure.evaluate import EVERY, METHODS, as_csv, continued, points, read_rows
 from minidiff.measure.metrics import Moments
 from minidiff.measure.reference import Reference
 from minidiff.measure.search import PAIRS, SEARCH, again, best, chosen, searching, strongest
@@ -114,3 +114,13 @@ def test_the_stored_table_is_whole_and_of_the_shipped_weights():
 def test_both_tables_have_the_same_real_digits():
     real = [[r for r in read_rows(RESULTS / name) if r.method == "real"] for name in ("variants.csv", "guidance.csv")]
     assert real[0] == real[1]
+
+
+def test_the_table_of_the_readme_is_the_stored_one():
+    rows = read_rows(STORED)
+    found = {(p.method, p.s): p for p in points(again(rows))}
+    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    for family in SEARCH:
+        both = [found[choice(rows)[family]] for choice in (best, strongest)]
+        cells = [f"{p.mean['frechet']:.2f} ± {p.error['frechet']:.2f}" for p in both]
+        assert f" | {' | '.join(cells)} |" in readme, family
