@@ -15,7 +15,7 @@ COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
 
 .PHONY: help setup lessons test unit mutants grading lint lab assignments grade formgrade book playground book-test
-.PHONY: train quality trials bench crosscheck evaluate sentences picture store clean
+.PHONY: train quality trials bench crosscheck evaluate variants sentences picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -99,6 +99,9 @@ crosscheck: setup ## metrics against torchmetrics and prdc, schedulers against d
 
 evaluate: setup ## measure every method over w; writes data/results/guidance.csv
 	$(PY) -m minidiff evaluate --out data/results/guidance.csv
+
+variants: setup ## measure the later ideas of lesson 12, each over as many settings; writes data/results/variants.csv
+	$(PY) -m minidiff evaluate --variants --n 50 --seeds 3 --steps 20 --out data/results/variants.csv
 
 sentences: setup ## measure digits drawn from sentences, over w; writes data/results/sentences.csv
 	$(PY) -m minidiff.measure.sentences data/results/sentences.csv

@@ -38,6 +38,16 @@ from minidiff.training.sentences import captions, to_tokens
 from minidiff.nets.text import TextEncoder
 from minidiff.training.losses import contrastive_loss
 from minidiff.training.generation import cfg_words
+from minidiff.diffusion.variants import (
+    autoguided,
+    limited,
+    plus_plus_path,
+    projected,
+    rescaled,
+    scale_of_plus_plus,
+    thresholded,
+)
+from minidiff.training.later import VARIANTS, weakened
 
 __all__ = [
     "Denoiser",
@@ -120,4 +130,13 @@ __all__ = [
     "TextEncoder",
     "contrastive_loss",
     "cfg_words",
+    "autoguided",
+    "limited",
+    "plus_plus_path",
+    "projected",
+    "rescaled",
+    "scale_of_plus_plus",
+    "thresholded",
+    "VARIANTS",
+    "weakened",
 ]

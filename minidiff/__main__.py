@@ -54,6 +54,10 @@ Sample with every method at every guidance scale s, with several seeds, and meas
   diversity   mean distance of two images of one digit
 "real" rows are test images, the same number: the floor and the ceiling. An interrupted run goes on when the same command is given
 again, and the file is the same as that of a run in one piece. A file of other weights or settings is refused and left alone.
+
+With --variants: guidance in an interval, rescale, dynamic threshold, CFG++, APG and autoguidance (lesson 12) beside plain cfg.
+Each is tried in five settings with seed 0; the best one, and the best one at its largest scale, by frechet, are measured again
+with every other seed, and only these rows are in the table at the end.
 """
 
 VERIFY = """\
@@ -124,9 +128,9 @@ def _add_evaluate(sub: argparse._SubParsersAction, raw: type) -> None:
     usual = Setting()
     scales = " ".join(f"{s:g}" for s in usual.scales)
     evaluate = sub.add_parser("evaluate", help="measure every method over w", description=EVALUATE, formatter_class=raw)
-    evaluate.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=usual.methods, help=f"default {' '.join(usual.methods)}"
-    )
+    what = evaluate.add_mutually_exclusive_group()
+    what.add_argument("--variants", action="store_true", help="the later ideas, each searched over five settings of its own")
+    what.add_argument("--methods", nargs="+", choices=METHODS, default=usual.methods, help=f"default {' '.join(usual.methods)}")
     evaluate.add_argument("--scales", nargs="+", type=float, default=usual.scales, metavar="S", help=f"default {scales}")
     evaluate.add_argument("--n", type=int, default=usual.each, metavar="N", help=f"images of each digit (default {usual.each})")
     evaluate.add_argument("--seeds", type=int, default=usual.seeds, metavar="K", help=f"seeds 0..K-1 (default {usual.seeds})")

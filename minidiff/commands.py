@@ -20,9 +20,21 @@ from minidiff.exact.cases import cases
 from minidiff.exact.claims import CLAIMS
 from minidiff.exact.foreign import judge_module
 from minidiff.exact.verify import Verdict, at_fault, judge
-from minidiff.measure.evaluate import Setting, as_csv, as_table, as_text, continued, points, sweep
+from minidiff.measure.evaluate import (
+    EVERY,
+    SCALES,
+    Setting,
+    as_csv,
+    as_table,
+    as_text,
+    continued,
+    points,
+    real_ones,
+    sweep,
+)
 from minidiff.measure.metrics import enough
 from minidiff.measure.reference import reference
+from minidiff.measure.search import Search, again, search, searching
 from minidiff.symbols import Images, InputError, Labels, Tokens
 from minidiff.training.checkpoints import Trained, check_writable, kind, load, only_run, same_data, save, write_atomically
 from minidiff.training.device import compiled, device, precision
@@ -116,25 +128,37 @@ def evaluate_methods(options: argparse.Namespace) -> None:
     """Measure every method over the guidance scale s, a row for each seed; with --out, go on where an earlier run stopped."""
     out = check_writable(options.out) if options.out else None
     counts = {option: _positive(f"--{option}", getattr(options, option)) for option in ("n", "seeds")}
-    setting = Setting(tuple(options.methods), tuple(sorted(set(options.scales))), counts["seeds"], counts["n"], options.steps)
-    if not all(map(math.isfinite, setting.scales)):
-        raise InputError("--scales must be finite numbers.")
-    needs = [name for method in setting.methods for name in METHODS[method].needs]
+    setting = _setting(options, counts["n"], counts["seeds"])
+    needs = [name for method in setting.methods for name in EVERY[method].needs]
     models = _models((*dict.fromkeys(needs), "judge"), options.weights)
     judge_net = models["judge"]
     enough(setting.each * judge_net.facts["classes"], judge_net.net["judge"].head.in_features)
     with only_run(out) if out else contextlib.nullcontext():
         rows = continued(out, models, setting) if out else []
         by = reference(models["judge"])
-        total = len(by.balanced_sets(setting.each)) + setting.seeds * len(setting.methods) * len(setting.scales)
+        total = len(real_ones(by, setting)) + setting.count()
+        made = search(models, by, setting, rows) if isinstance(setting, Search) else sweep(models, by, setting, rows)
         with tqdm(desc="evaluate", unit="row", total=total, initial=len(rows), leave=False) as bar:
-            for row in sweep(models, by, setting, rows):
+            for row in made:
                 tqdm.write(as_text(row))
                 bar.update()
                 rows.append(row)
                 if out:
                     write_atomically(out, as_csv(rows, setting))
-    print(f"\n{as_table(points(rows))}")
+    print(f"\n{as_table(points(again(rows) if isinstance(setting, Search) else rows))}")
+
+
+def _setting(options: argparse.Namespace, each: int, seeds: int) -> Setting:
+    if options.variants:
+        if tuple(options.scales) != SCALES:
+            raise InputError("--variants has scales of its own: leave --scales out.")
+        if seeds < 2:
+            raise InputError("--variants needs --seeds 2 at least: one for the search, the others for what it chose.")
+        return searching(each, seeds, options.steps)
+    setting = Setting(tuple(options.methods), tuple(sorted(set(options.scales))), seeds, each, options.steps)
+    if not all(map(math.isfinite, setting.scales)):
+        raise InputError("--scales must be finite numbers.")
+    return setting
 
 
 def verify_claims(options: argparse.Namespace) -> int:

@@ -155,6 +155,9 @@ def test_help_teaches(capsys):
         (["evaluate", "--n", "0"], "--n must be at least 1"),
         (["evaluate", "--seeds", "0"], "--seeds must be at least 1"),
         (["evaluate", "--scales", "nan"], "--scales must be finite"),
+        (["evaluate", "--variants", "--scales", "2"], "--variants has scales of its own"),
+        (["evaluate", "--variants", "--seeds", "1"], "--variants needs --seeds 2 at least"),
+        (["evaluate", "--variants", "--n", "1", "--seeds", "2"], "wants at least 129 images, got 10"),
         (["evaluate", "--n", "1", "--steps", "1", "--seeds", "1"], "wants at least 129 images, got 10"),
     ],
 )

@@ -17,14 +17,16 @@ from minidiff.symbols import Denoiser, InputError, Points, Steps
 def limited(guided: Denoiser, plain: Denoiser, low: int, high: int) -> Denoiser:
     """guided where low < t <= high, plain elsewhere   [Kynkaanniemi 2024, 2404.07724]
 
-    Off: low = 0, high = T. Every row chooses by its own t. Raises InputError if low > high.
+    Off: low = 0, high = T. Every row chooses by its own t; where no row is inside, guided is not asked. Raises InputError if
+    low > high.
     """
     if low > high:
         raise InputError(f"The interval of guidance must not be empty backwards, got low = {low}, high = {high}.")
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
         inside = ((t > low) & (t <= high)).view(-1, *[1] * (x_t.ndim - 1))
-        return torch.where(inside, guided(x_t, t), plain(x_t, t))
+        told = plain(x_t, t)
+        return torch.where(inside, guided(x_t, t), told) if inside.any() else told
 
     return eps_bar
 

@@ -25,7 +25,9 @@ from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained
 from minidiff.training.device import device
 from minidiff.training.generation import METHODS, generate
+from minidiff.training.later import VARIANTS
 
+EVERY = {**METHODS, **VARIANTS}  # all that can be measured, by name
 SCALES = (0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 10.0)  # s, the power of p(y|x_t); the same for every method
 METRICS = ("as_asked", "sure", "frechet", "precision", "recall", "diversity")
 SHARES = ("as_asked", "sure")  # shares of independent images, with the standard error of a share
@@ -67,23 +69,43 @@ class Setting(NamedTuple):
             words += ["--scales", *(f"{s:g}" for s in self.scales)]
         return " ".join([*words, f"--n {self.each} --seeds {self.seeds} --steps {self.steps}"])
 
+    def count(self) -> int:
+        """How many rows there will be, real ones not counted."""
+        return self.seeds * len(self.methods) * len(self.scales)
+
+    def wants(self, method: str, s: float, seed: int) -> bool:
+        """Whether such a row belongs into the file."""
+        return method in self.methods and s in self.scales and seed < self.seeds
+
+
+Wanted = tuple[str, float, int]  # method, s, seed
+
 
 def sweep(models: Mapping[str, Trained], by: Reference, setting: Setting, done: Sequence[Row] = ()) -> Iterator[Row]:
     """Every row of the setting that is not in `done`: real images, then seed by seed. All rows of a seed share their noise."""
+    grid = [(method, s, seed) for seed in range(setting.seeds) for method in setting.methods for s in setting.scales]
+    yield from missing(models, by, setting, [*real_ones(by, setting), *grid], done)
+
+
+def real_ones(by: Reference, setting: Setting) -> list[Wanted]:
+    """The rows of real images: as many as there are disjoint sets."""
+    return [("real", 0.0, seed) for seed in range(len(by.balanced_sets(setting.each)))]
+
+
+def missing(
+    models: Mapping[str, Trained], by: Reference, setting: Setting, wanted: Sequence[Wanted], done: Sequence[Row]
+) -> Iterator[Row]:
+    """The wanted rows, in this order, without those in `done`."""
     there = {(row.method, row.s, row.seed) for row in done}
-    for seed in range(len(by.balanced_sets(setting.each))):
-        if ("real", 0.0, seed) not in there:
-            yield real_row(models, by, setting.each, seed)
-    for seed in range(setting.seeds):
-        for method in setting.methods:
-            for s in setting.scales:
-                if (method, s, seed) not in there:
-                    yield measured(models, by, method, s, setting, seed)
+    for method, s, seed in wanted:
+        if (method, s, seed) not in there:
+            real = method == "real"
+            yield real_row(models, by, setting.each, seed) if real else measured(models, by, method, s, setting, seed)
 
 
 def measured(models: Mapping[str, Trained], by: Reference, method: str, s: float, setting: Setting, seed: int) -> Row:
     """One row: `each` images of every class, by one method at guidance scale s."""
-    needs, build, s_at_zero = METHODS[method]
+    needs, build, s_at_zero = EVERY[method]
     guided = build(*[models[name] for name in needs])
     y = torch.arange(by.judge.facts["classes"]).repeat_interleave(setting.each).to(device())
     w = s - s_at_zero
@@ -143,7 +165,7 @@ def fingerprint(models: Mapping[str, Trained], names: Sequence[str]) -> str:
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """The rows sorted: real images first, then method by method, scale by scale, seed by seed."""
-    order = ["real", *METHODS]
+    order = ["real", *EVERY]
     return sorted(rows, key=lambda row: (order.index(row.method), row.s, row.seed))
 
 
@@ -178,15 +200,14 @@ def continued(path: Path, models: Mapping[str, Trained], setting: Setting) -> li
     """
     rows = read_rows(path) if path.exists() else []
     for row in rows:
-        wanted = fingerprint(models, METHODS[row.method].needs if row.method in METHODS else ())
+        wanted = fingerprint(models, EVERY[row.method].needs if row.method in EVERY else ())
         if row.weights != wanted:
             raise InputError(
                 f"{path}: measured with other weights ({row.method}: {row.weights}, here {wanted}). Nothing was changed."
             )
         if row.n != setting.each * models["judge"].facts["classes"] or row.steps not in (0, setting.steps):
             raise InputError(f"{path}: measured with n = {row.n}, {row.steps} steps. Ask for the same, or name another file.")
-        asked = row.method == "real" or (row.method in setting.methods and row.s in setting.scales)
-        if not asked or (row.method != "real" and row.seed >= setting.seeds):
+        if row.method != "real" and not setting.wants(row.method, row.s, row.seed):
             raise InputError(
                 f"{path}: holds more than is asked for ({row.method}, s = {row.s:g}, seed {row.seed}). Ask for all of it."
             )

@@ -1,7 +1,7 @@
 """From trained models to guided images: the two methods in one form, and one way to run them."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from tqdm import tqdm
@@ -19,20 +19,36 @@ from minidiff.training.sentences import to_tokens
 BATCH = 250  # images sampled at once: well under 1 GB, gradients included
 
 
+@runtime_checkable
+class Ready(Protocol):
+    """A method that can draw."""
+
+    def path(self, y: Asked, w: float, x_T: Images, steps: int) -> Iterator[Sample]:
+        """From noise to images, a row of x_T for a row of y."""
+
+
 class Guided(NamedTuple):
     """A method with its trained models in it: denoiser(y, w) is its guided denoiser, on this schedule. y: labels or tokens."""
 
     denoiser: Callable[[Asked, float], Denoiser]
     schedule: NoiseSchedule
 
+    def path(self, y: Asked, w: float, x_T: Images, steps: int) -> Iterator[Sample]:
+        """DDIM, eta = 0, from noise to images, a row of x_T for a row of y."""
+        return ddim_path(self.denoiser(y, w), x_T, self.schedule, steps)
+
+
+def branches(unet: Trained, y: Labels) -> tuple[Denoiser, Denoiser]:
+    """eps(x_t, t, y) and eps(x_t, t) of one conditional U-Net: what guidance mixes."""
+    net, classes = unet.net["unet"], unet.net["classes"]
+    return bind(net, classes(y)), bind(net, classes.nothing(len(y)))
+
 
 def cfg(unet: Trained) -> Guided:
     """Classifier-free guidance, M6, from one conditional U-Net; x_0_hat is clipped to [-1, 1] after guidance."""
-    net, classes = unet.net["unet"], unet.net["classes"]
 
     def denoiser(y: Labels, w: float) -> Denoiser:
-        eps = classifier_free(bind(net, classes(y)), bind(net, classes.nothing(len(y))), w)
-        return clipped(eps, unet.schedule)
+        return clipped(classifier_free(*branches(unet, y), w), unet.schedule)
 
     return Guided(denoiser, unet.schedule)
 
@@ -84,7 +100,7 @@ class Method(NamedTuple):
     """What a method needs by name, how it is put together, and its guidance scale s at w = 0: s = w + s_at_zero."""
 
     needs: tuple[str, ...]
-    build: Callable[..., Guided]
+    build: Callable[..., Ready]
     s_at_zero: float
 
 
@@ -100,8 +116,8 @@ def start_noise(n: int, seed: int) -> Images:
     return draw_noise(torch.empty(n, 1, 28, 28), torch.Generator().manual_seed(seed))
 
 
-def generate(guided: Guided, y: Asked, w: float, steps: int = 50, seed: int = 0, progress: bool = False) -> Images:
-    """One image a row of y (label, or tokens): DDIM (eta = 0) from start_noise(len(y), seed), BATCH at a time, on y's device.
+def generate(guided: Ready, y: Asked, w: float, steps: int = 50, seed: int = 0, progress: bool = False) -> Images:
+    """One image a row of y (label, or tokens): the method's path from start_noise(len(y), seed), BATCH at a time, on y's device.
 
     The same arguments give the same images on the same machine, bit for bit. Raises InputError if they are not finite.
     """
@@ -114,6 +130,5 @@ def generate(guided: Guided, y: Asked, w: float, steps: int = 50, seed: int = 0,
 
         pieces = []
         for x_T, told in zip(start_noise(len(y), seed).split(BATCH), y.split(BATCH), strict=True):
-            eps = guided.denoiser(told, w)
-            pieces.append(last(watched(ddim_path(eps, x_T.to(y.device), guided.schedule, steps))))
+            pieces.append(last(watched(guided.path(told, w, x_T.to(y.device), steps))))
         return torch.cat(pieces)

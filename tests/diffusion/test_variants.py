@@ -46,6 +46,19 @@ def test_every_row_is_guided_by_its_own_level(world, pair):
         limited(guided, cond, 600, 200)
 
 
+def test_outside_the_interval_guidance_costs_nothing(world, pair):
+    asked = []
+
+    def guided(x_t, t):
+        asked.append(t)
+        return x_t
+
+    eps = limited(guided, pair[0], 200, 600)
+    for level, calls in ((200, 0), (201, 1), (600, 2), (601, 2)):
+        eps(world.x_t, torch.full_like(world.t, level))
+        assert len(asked) == calls
+
+
 def test_rescaled_has_the_spread_of_the_conditional_guess():
     g = torch.Generator().manual_seed(0)
     told, guided = torch.randn(2, 4, 1, 6, 6, generator=g, dtype=torch.float64).unbind(0)

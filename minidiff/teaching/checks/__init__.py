@@ -1,5 +1,6 @@
 """Checks of exercises: "correct", or the mistake by name. They decide by what an answer does, never by how it is written."""
 
+from minidiff.teaching.checks.beyond import across, own_scale, respread
 from minidiff.teaching.checks.bugs import catches, caught
 from minidiff.teaching.checks.choosing import log_either, standard_errors_apart
 from minidiff.teaching.checks.guidance import (
@@ -31,6 +32,7 @@ from minidiff.teaching.checks.words import away_from, contrastive
 
 __all__ = [
     "CORRECT",
+    "across",
     "averaged",
     "away_from",
     "catches",
@@ -48,8 +50,10 @@ __all__ = [
     "log_either",
     "noised",
     "overconfidence",
+    "own_scale",
     "posterior",
     "powered_variance",
+    "respread",
     "scale_for_p1",
     "scale_of",
     "scaled_betas",

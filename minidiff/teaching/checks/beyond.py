@@ -1,0 +1,96 @@
+"""Checks about what came after w (lesson 12)."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from minidiff.teaching.checks.verdict import normal, verdict
+
+Batch = Float[Tensor, "n d"]
+
+
+def respread(answer: Callable[[Batch, Batch, float], Batch]) -> str:
+    """answer(guided, told, phi) -> phi guided std(told) / std(guided) + (1 - phi) guided, std over each row."""
+    guided, told = (torch.randn(2, 4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).unbind(0)
+    guided, phi = guided * torch.tensor([[2.0], [3.0], [4.0], [0.5]], dtype=torch.float64), 0.7
+
+    def spread(eps: Batch) -> Tensor:
+        return eps.std(dim=1, keepdim=True)
+
+    whole = guided * spread(told) / spread(guided)
+    mistakes = {
+        "That is one std for the whole batch: each row has its own.": (
+            phi * guided * told.std() / guided.std() + (1 - phi) * guided
+        ),
+        "That is the std over the batch, pixel by pixel: take it over each row, dim = 1.": (
+            phi * guided * told.std(dim=0) / guided.std(dim=0) + (1 - phi) * guided
+        ),
+        "The ratio is upside down: a guess that became too large must shrink.": (
+            phi * guided * spread(guided) / spread(told) + (1 - phi) * guided
+        ),
+        "phi and 1 - phi are the wrong way round: phi = 0 must be plain guidance.": (1 - phi) * whole + phi * guided,
+        "That is phi = 1: mix it with the guided guess.": whole,
+        "The rest is of the guided guess, not of the conditional one: phi = 0 must be plain guidance.": phi * whole
+        + (1 - phi) * told,
+    }
+    right = phi * whole + (1 - phi) * guided
+    return verdict(lambda: answer(guided.clone(), told.clone(), phi), right, mistakes)
+
+
+def across(answer: Callable[[Batch, Batch], Batch]) -> str:
+    """answer(d, told) -> d without its part along told, row by row."""
+    d, told = 2 * normal(2)
+    dot, square = (d * told).sum(dim=1, keepdim=True), (told * told).sum(dim=1, keepdim=True)
+    along = dot / square * told
+    mistakes = {
+        "That is the part along told, which makes the guess only larger: take it off d.": along,
+        "Divide by |told|^2, not by |told|: the dot product has that length twice too often.": d - dot / square.sqrt() * told,
+        "Divide the dot product by |told|^2: told is no unit vector.": d - dot * told,
+        "The roles are swapped: that is told without its part along d.": (told - dot / (d * d).sum(dim=1, keepdim=True) * d),
+        "That projects on d itself, so nothing of told is in it: divide by |told|^2, multiply by told.": (
+            d - dot / (d * d).sum(dim=1, keepdim=True) * d
+        ),
+        "That is one projection for the whole batch: sum over each row, dim = 1.": d
+        - (d * told).sum() / (told * told).sum() * told,
+        "The part along told is added once more: subtract it.": d + along,
+    }
+    return verdict(lambda: answer(d.clone(), told.clone()), d - along, mistakes)
+
+
+def own_scale(answer: Callable[[float, float, float], float]) -> str:
+    """answer(abar_t, abar_s, scale) -> the s with which a DDIM step of CFG is the step of CFG++ from t down to s."""
+    cases = ((0.2, 0.3, 0.5), (0.7, 0.8, 1.0), (0.9, 1.0, 0.3))
+
+    def factors(now: float, then: float) -> tuple[float, float]:
+        return (then * (1 - now) / now) ** 0.5, (1 - then) ** 0.5
+
+    def with_factors(rule: Callable[[float, float, float], float]) -> Callable:
+        return lambda now, then, scale: rule(*factors(now, then), scale)
+
+    rules: dict[str, Callable] = {
+        "The two factors are subtracted: CFG adds its noise again with both, CFG++ with eps_null alone.": (
+            with_factors(lambda a, b, scale: scale * a / (a + b))
+        ),
+        "The sign is wrong: a is the larger of the two, and s is positive.": with_factors(
+            lambda a, b, scale: scale * a / (b - a)
+        ),
+        "That is a part of it: CFG's own step multiplies the difference by a - b, not by 1.": with_factors(
+            lambda a, b, scale: scale * a
+        ),
+        "The scale is missing: s grows with it.": with_factors(lambda a, b, scale: a / (a - b)),
+        "Upside down: CFG++ has the factor scale a, CFG s (a - b); solve for s.": with_factors(
+            lambda a, b, scale: scale * (a - b) / a
+        ),
+        "Roots are missing: abar is a power of the signal, the step multiplies by amplitudes.": with_factors(
+            lambda a, b, scale: scale * a**2 / (a**2 - b**2)
+        ),
+    }
+
+    def values(rule: Callable) -> list[float] | None:
+        said = [rule(*case) for case in cases]
+        return None if any(one is None for one in said) else [float(one) for one in said]
+
+    right = values(with_factors(lambda a, b, scale: scale * a / (a - b)))
+    return verdict(lambda: values(answer), right, {text: values(rule) for text, rule in rules.items()})

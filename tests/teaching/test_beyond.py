@@ -1,0 +1,114 @@
+"""The checks of lesson 12: right answers in several spellings, wrong ones by name."""
+
+import pytest
+import torch
+
+from minidiff.diffusion.schedule import cosine
+from minidiff.diffusion.variants import projected, rescaled, scale_of_plus_plus
+from minidiff.teaching import checks
+
+CHECK_R, CHECK_A, CHECK_S = checks.respread, checks.across, checks.own_scale
+
+
+def std(eps):
+    return eps.std(dim=1, keepdim=True)
+
+
+def dot(a, b):
+    return (a * b).sum(dim=1, keepdim=True)
+
+
+def row_by_row(guided, told, phi):
+    return torch.stack(
+        [g * (phi * t.var(correction=0).sqrt() / g.var(correction=0).sqrt() + 1 - phi) for g, t in zip(guided, told, strict=True)]
+    )
+
+
+def by_the_package(guided, told, phi):
+    t = torch.ones(len(guided), dtype=torch.int64)
+    return rescaled(lambda x_t, t: guided, lambda x_t, t: told, phi)(torch.zeros_like(guided), t)
+
+
+def by_unit_vectors(d, told):
+    unit = torch.nn.functional.normalize(told, dim=1)
+    return d - torch.einsum("nd,nd->n", d, unit)[:, None] * unit
+
+
+def in_a_table(abar_t, abar_s, scale):
+    """The package's own, for a schedule of which only two entries are read."""
+    schedule = cosine(T=3)
+    schedule.__dict__["abar"] = torch.tensor([1.0, abar_s, abar_t], dtype=torch.float64)
+    return scale_of_plus_plus(schedule, (2, 1), scale)
+
+
+def a_and_b(abar_t, abar_s):
+    return (abar_s * (1 - abar_t) / abar_t) ** 0.5, (1 - abar_s) ** 0.5
+
+
+def of(rule):
+    return lambda abar_t, abar_s, scale: rule(*a_and_b(abar_t, abar_s), scale)
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"),
+    [
+        (CHECK_R, lambda guided, told, phi: phi * guided * std(told) / std(guided) + (1 - phi) * guided),
+        (CHECK_R, row_by_row),
+        (CHECK_R, by_the_package),
+        (CHECK_A, lambda d, told: d - dot(d, told) / dot(told, told) * told),
+        (CHECK_A, by_unit_vectors),
+        (CHECK_A, lambda d, told: d.float() - dot(d.float(), told.float()) / dot(told.float(), told.float()) * told.float()),
+        (CHECK_S, of(lambda a, b, scale: scale * a / (a - b))),
+        (CHECK_S, of(lambda a, b, scale: scale / (1 - b / a))),
+        (CHECK_S, in_a_table),
+    ],
+)
+def test_right_answers(check, answer):
+    assert check(answer) == checks.CORRECT
+
+
+def test_the_package_projects_as_the_check_asks():
+    """x_0 of `projected` at w = 1 is told + across: the exercise is the formula of the variant, no other."""
+    schedule, t = cosine(), torch.tensor([500] * 4)
+    root = schedule.abar[500].sqrt(), (1 - schedule.abar[500]).sqrt()
+
+    def answer(d, told):
+        x_t = torch.zeros_like(d)
+        both = [(x_t - root[0] * x_0) / root[1] for x_0 in (told, told - d)]
+        mixed = projected(lambda x, t: both[0], lambda x, t: both[1], schedule, 1.0)(x_t, t)
+        return (x_t - root[1] * mixed) / root[0] - told
+
+    assert checks.across(answer) == checks.CORRECT
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "says"),
+    [
+        (CHECK_R, lambda g, c, phi: phi * g * c.std() / g.std() + (1 - phi) * g, "whole batch"),
+        (CHECK_R, lambda g, c, phi: phi * g * c.std(dim=0) / g.std(dim=0) + (1 - phi) * g, "pixel by pixel"),
+        (CHECK_R, lambda g, c, phi: phi * g * std(g) / std(c) + (1 - phi) * g, "upside down"),
+        (CHECK_R, lambda g, c, phi: (1 - phi) * g * std(c) / std(g) + phi * g, "wrong way round"),
+        (CHECK_R, lambda g, c, phi: g * std(c) / std(g), "phi = 1"),
+        (CHECK_R, lambda g, c, phi: phi * g * std(c) / std(g) + (1 - phi) * c, "not of the conditional"),
+        (CHECK_R, lambda g, c, phi: g, "Not yet"),
+        (CHECK_R, lambda g, c, phi: None, "nothing"),
+        (CHECK_A, lambda d, told: dot(d, told) / dot(told, told) * told, "only larger"),
+        (CHECK_A, lambda d, told: d - dot(d, told) / dot(told, told) ** 0.5 * told, "not by |told|"),
+        (CHECK_A, lambda d, told: d - dot(d, told) * told, "no unit vector"),
+        (CHECK_A, lambda d, told: told - dot(d, told) / dot(d, d) * d, "swapped"),
+        (CHECK_A, lambda d, told: d - dot(d, told) / dot(d, d) * d, "on d itself"),
+        (CHECK_A, lambda d, told: d - (d * told).sum() / (told * told).sum() * told, "each row"),
+        (CHECK_A, lambda d, told: d + dot(d, told) / dot(told, told) * told, "once more"),
+        (CHECK_A, lambda d, told: d, "Not yet"),
+        (CHECK_S, of(lambda a, b, scale: scale * a / (a + b)), "subtracted"),
+        (CHECK_S, of(lambda a, b, scale: scale * a / (b - a)), "sign"),
+        (CHECK_S, of(lambda a, b, scale: scale * a), "a part of it"),
+        (CHECK_S, of(lambda a, b, scale: a / (a - b)), "scale is missing"),
+        (CHECK_S, of(lambda a, b, scale: scale * (a - b) / a), "Upside down"),
+        (CHECK_S, of(lambda a, b, scale: scale * a**2 / (a**2 - b**2)), "Roots"),
+        (CHECK_S, lambda *_: 7.0, "Not yet"),
+        (CHECK_S, lambda *_: None, "nothing"),
+    ],
+)
+def test_mistakes_by_name(check, answer, says):
+    assert says in check(answer)
