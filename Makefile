@@ -52,13 +52,13 @@ lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
 
 assignments: $(INSTRUCTOR) ## for instructors: the graded assignments as students get them, in COURSE (build/course); PRIVATE=folder of own tests
-	$(PY) -m minidiff.teaching.course assign --course $(COURSE) --private $(PRIVATE)
+	$(PY) -m minidiff.teaching.course assign --course "$(COURSE)" --private "$(PRIVATE)"
 
 grade: $(INSTRUCTOR) ## for instructors: grade COURSE/submitted; feedback and grades.csv
-	$(PY) -m minidiff.teaching.course grade --course $(COURSE)
+	$(PY) -m minidiff.teaching.grading --course "$(COURSE)"
 
 formgrade: $(INSTRUCTOR) ## for instructors: JupyterLab in COURSE, where the written answers are read (menu Nbgrader, Formgrader)
-	cd $(COURSE) && $(abspath $(PY)) -m jupyter lab --ip=127.0.0.1
+	cd "$(COURSE)" && "$(CURDIR)/$(PY)" -m jupyter lab --ip=127.0.0.1
 
 book: $(DOCS) ## the lessons as a website and the playground, into build/book (needs npm)
 	$(PY) book/build.py build/book

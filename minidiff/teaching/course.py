@@ -1,9 +1,8 @@
-"""Graded assignments, by nbgrader: solved notebooks in, a student release out; submissions in, feedback and a CSV out.
+"""Graded assignments: solved notebooks in, a student release out, by nbgrader. python -m minidiff.teaching.course assign
 
     python -m minidiff.teaching.course assign [--course build/course] [--private FOLDER]
-    python -m minidiff.teaching.course grade [--course build/course]
 
-Needs the extra `instructor`. notebooks/INSTRUCTORS.md says how to use it and what it cannot do.
+Needs the extra `instructor`. notebooks/INSTRUCTORS.md says how to use it and what it cannot do; `teaching.grading` grades.
 """
 
 import argparse
@@ -11,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +23,11 @@ SOLVED = Path(__file__).resolve().parents[2] / "notebooks" / "course"
 HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
 ANNOUNCED = "# More tests run here when the assignment is graded."
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
-CELL_SECONDS, SUBMISSION_SECONDS, MEMORY_GB = 60, 300, 16
+CELL_SECONDS, MEMORY_GB = 60, 16
 CONFIG = f'''"""Written by minidiff.teaching.course assign. Edit it: it is written only where it is missing."""
 c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "minidiff"
+c.CourseDirectory.submitted_directory = "collected"  # make grade copies what lies in submitted/ to there
 c.Execute.timeout = {CELL_SECONDS}  # seconds for a cell, then it is interrupted and the next one runs
 c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
 '''
@@ -99,87 +98,107 @@ def points_of(notebook: NotebookNode) -> dict[str, int]:
     return {grade_id(cell): int(cell.metadata.nbgrader.points) for cell in graded}
 
 
+SECRET = re.compile(r"BEGIN (?:SOLUTION|HIDDEN TESTS)(.*?)END (?:SOLUTION|HIDDEN TESTS)", re.S)
+
+
 def leaks(solved: NotebookNode, released: NotebookNode) -> list[str]:
-    """What of the solutions, hidden tests and outputs of `solved` stands in `released`: nothing, if all is well."""
-    text, found = "\n".join(cell.source for cell in released.cells), []
+    """What of the solutions, hidden tests and outputs of `solved` stands in `released`: nothing, if all is well.
+
+    A line that also stands outside of every solution and hidden test is no secret.
+    """
+    told, shown = ("\n".join(cell.source for cell in notebook.cells) for notebook in (released, solved))
+    open_text, found = SECRET.sub("", shown), []
     for cell in solved.cells:
-        for secret in re.findall(r"BEGIN (?:SOLUTION|HIDDEN TESTS)(.*?)END (?:SOLUTION|HIDDEN TESTS)", cell.source, re.S):
+        for secret in SECRET.findall(cell.source):
             lines = [line.strip(" #") for line in secret.splitlines()]
-            found += [f"{grade_id(cell)}: {line}" for line in lines if len(line) > 25 and line in text]
+            found += [f"{grade_id(cell)}: {line}" for line in lines if len(line) > 25 and line in told and line not in open_text]
     outputs = [cell for cell in released.cells if cell.get("outputs") or cell.get("execution_count")]
     return found + [f"an output: {cell.source[:40]}" for cell in outputs]
+
+
+def fails(notebook: NotebookNode, tests: list[Private]) -> str:
+    """Why a private test fails on the model solutions, "" if none does: then it would take points from everybody."""
+    world: dict = {}
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    for source in [first.source, *(cell.source for cell in notebook.cells if is_solution(cell))]:
+        exec(source, world)
+    for test in tests:
+        try:
+            exec(test.source, dict(world))
+        except Exception as error:
+            return f"the test after {test.after} fails on our own solution: {type(error).__name__}: {error}"
+    return ""
+
+
+def solved_notebooks(private: Path | None) -> dict[str, NotebookNode]:
+    """Every assignment by name, with the instructor's own tests in it. Raises InputError for tests that cannot be meant."""
+    names = sorted(path.stem for path in SOLVED.glob("*.ipynb"))
+    if not names:
+        raise InputError(f"{SOLVED}: no solved assignments. They come with the repository, not with the package alone.")
+    if private and not private.is_dir() and private.resolve() != SOLVED / "private":
+        raise InputError(f"{private}: no such folder of private tests.")
+    strangers = sorted({path.stem for path in private.glob("*.py")} - set(names)) if private else []
+    if strangers:
+        raise InputError(f"{private}: tests for {', '.join(strangers)}, but the assignments are {', '.join(names)}.")
+    found = {}
+    for name in names:
+        tests = private_tests(private / f"{name}.py") if private else []
+        plain = nbformat.read(SOLVED / f"{name}.ipynb", as_version=4)
+        found[name] = with_private(plain, tests)
+        why = fails(plain, tests) if tests else ""
+        if why:
+            raise InputError(f"{private / name}.py: {why}")
+    return found
 
 
 def assign(course: Path, private: Path | None = None) -> list[Path]:
     """Build source/ and release/ of every assignment in the folder `course`; the release notebooks.
 
     private: a folder with a file NAME.py of the instructor's own tests for an assignment (see private_tests).
-    Raises InputError if something of a solution is left in a release.
+    What did not change is not built again. Raises InputError, before anything is written, if an assignment changed after
+    submissions to it were graded; and if something of a solution is left in a release.
     """
-    names = sorted(path.stem for path in SOLVED.glob("*.ipynb"))
-    if not names:
-        raise InputError(f"{SOLVED}: no solved assignments. They come with the repository, not with the package alone.")
-    strangers = sorted({path.stem for path in private.glob("*.py")} - set(names)) if private else []
-    if strangers:
-        raise InputError(f"{private}: tests for {', '.join(strangers)}, but the assignments are {', '.join(names)}.")
+    solved = solved_notebooks(private)
+    changed = [name for name in solved if not _is_built(course, name, solved[name])]
+    graded = [name for name in changed if list(course.glob(f"autograded/*/{name}"))]
+    if graded:
+        raise InputError(
+            f"{', '.join(graded)}: changed, but submissions were graded with the tests of before. Nothing was written. Keep this "
+            "course as it is; or build another (COURSE=...), copy submitted/ into it and grade there: marks by hand do not move."
+        )
     course.mkdir(parents=True, exist_ok=True)
-    config = course / "nbgrader_config.py"
-    if not config.exists():
-        write_atomically(config, CONFIG.encode())
-    released = []
-    for name in names:
-        tests = private_tests(private / f"{name}.py") if private else []
-        solved = with_private(nbformat.read(SOLVED / f"{name}.ipynb", as_version=4), tests)
+    if not (course / "nbgrader_config.py").exists():
+        write_atomically(course / "nbgrader_config.py", CONFIG.encode())
+    for name in changed:
         source = course / "source" / name / f"{name}.ipynb"
         source.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(solved, source)
+        nbformat.write(solved[name], source)
         nbgrader(course, "generate_assignment", name, "--create", "--force")
-        released.append(course / "release" / name / f"{name}.ipynb")
-        left = leaks(solved, nbformat.read(released[-1], as_version=4))
+        left = leaks(solved[name], nbformat.read(release_of(course, name), as_version=4))
         if left:
-            released[-1].unlink()
+            release_of(course, name).unlink()
             raise InputError(f"{name}: the release would tell {left}. It was deleted.")
-        print(f"{name}: {sum(points_of(solved).values())} points, {released[-1]}")
-    return released
+    for name, notebook in solved.items():
+        print(f"{name}: {sum(points_of(notebook).values())} points, {release_of(course, name)}")
+    return [release_of(course, name) for name in solved]
 
 
-def submissions(course: Path) -> Iterator[tuple[str, str, bool]]:
-    """(student, assignment, whether it is new since it was last graded) of every notebook in submitted/."""
-    for path in sorted(course.glob("submitted/*/*/*.ipynb")):
-        student, name = path.parts[-3:-1]
-        if path.stem != name:
-            raise InputError(f"{path.relative_to(course)}: expected the name {name}.ipynb, as it was released.")
-        graded = course / "autograded" / student / name / path.name
-        yield student, name, not graded.exists() or graded.stat().st_mtime < path.stat().st_mtime
+def release_of(course: Path, name: str) -> Path:
+    """Where the notebook lies that students get."""
+    return course / "release" / name / f"{name}.ipynb"
 
 
-def grade(course: Path) -> Path:
-    """Autograde what is new in submitted/, write feedback/ for all, and the table of all scores; its path.
-
-    A submission that does not end within SUBMISSION_SECONDS, or that nbgrader refuses, is named; the others are graded.
-    """
-    stuck, names = [], set()
-    for student, name, new in submissions(course):
-        names.add(name)
-        if new:
-            try:
-                nbgrader(course, "autograde", name, "--student", student, "--force")
-                print(f"{name}: {student} graded", flush=True)
-            except InputError as error:
-                stuck.append(f"{student}, {name}: {error}")
-    if not names:
-        raise InputError(f"{course / 'submitted'}: no STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb. See INSTRUCTORS.md, Collect.")
-    for name in sorted(names):
-        nbgrader(course, "generate_feedback", name, "--force")
-    table = course / "grades.csv"
-    nbgrader(course, "export", "--to", table.name)
-    if stuck:
-        raise InputError("\n".join(["Not graded:", *stuck, f"All others are in {table}."]))
-    return table
+def _is_built(course: Path, name: str, solved: NotebookNode) -> bool:
+    source = course / "source" / name / f"{name}.ipynb"
+    if not source.exists() or not release_of(course, name).exists():
+        return False
+    built = nbformat.read(source, as_version=4)
+    same = [cell.source for cell in built.cells] == [cell.source for cell in solved.cells]
+    return same and points_of(built) == points_of(solved)
 
 
-def nbgrader(course: Path, *words: str) -> None:
-    """nbgrader with these words, in the folder of the course, in a process with limits. Raises InputError with its last lines."""
+def nbgrader(course: Path, *words: str, seconds: float | None = None) -> None:
+    """nbgrader with these words, in the folder of the course, in a process with limits. Raises InputError with its errors."""
     command, limit = [sys.executable, "-m", "nbgrader", *words], _limit if sys.platform == "linux" else None
     here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # nbgrader calls alembic by its name
     process = subprocess.Popen(
@@ -192,12 +211,13 @@ def nbgrader(course: Path, *words: str) -> None:
         preexec_fn=limit,
     )
     try:
-        said, _ = process.communicate(timeout=SUBMISSION_SECONDS)
+        said, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
         _end(process.pid)
-        raise InputError(f"stopped after {SUBMISSION_SECONDS} s.") from error
+        raise InputError(f"stopped after {seconds:g} s.") from error
     if process.returncode:
-        raise InputError(f"nbgrader {words[0]} failed:\n{said[-800:]}")
+        told = [line for line in said.splitlines() if re.search(r"ERROR|Error|exists multiple", line)] or [said[-400:]]
+        raise InputError(f"nbgrader {words[0]} failed: {' / '.join(told[:4])[:600]}")
 
 
 def _limit() -> None:
@@ -219,15 +239,12 @@ def _end(pid: int) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m minidiff.teaching.course", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("assign", "grade"), help="build the releases, or grade what was handed in")
+    parser.add_argument("what", choices=("assign",), help="build the releases")
     parser.add_argument("--course", type=Path, default=Path("build/course"), help="the folder of the course (%(default)s)")
     parser.add_argument("--private", type=Path, help="a folder with your own hidden tests, NAME.py for an assignment")
     asked = parser.parse_args()
     try:
-        if asked.what == "assign":
-            assign(asked.course.resolve(), asked.private)
-        else:
-            print(grade(asked.course.resolve()).read_text())
+        assign(asked.course.resolve(), asked.private)
     except InputError as error:
         sys.exit(f"{error}")
 

@@ -65,6 +65,9 @@ def cfg_loss(net, x_0, y, t, eps, u, abar, null, p):
     x_t = torch.stack([abar[i] ** 0.5 * x + (1 - abar[i]) ** 0.5 * e for i, x, e in zip(t, x_0, eps)])
     return torch.nn.functional.mse_loss(net(x_t, t, told), eps)
 """,
+        loss(
+            loss="((torch.where((u < p).view(a.shape), net(x_t, t, torch.full_like(y, null)), net(x_t, t, y)) - eps) ** 2).mean()"
+        ).replace("    guess", "    x_t = a.sqrt() * x_0 + (1 - a).sqrt() * eps\n    guess"),
     ],
     "a4_free": [
         free("plain + (1 + w) * (told - plain)"),

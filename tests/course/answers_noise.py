@@ -101,6 +101,9 @@ def best_guess(x_t, abar_t, images):
     ],
     "a2_guided": [
         GUIDED.format(reduced="sum", factor="(1 - a).sqrt() * w"),
+        GUIDED.format(reduced="sum", factor="w * (1 - a).sqrt()").replace(
+            "eps(x_t, t) - w * (1 - a).sqrt() * g", "-(1 - a).sqrt() * (-eps(x_t, t) / (1 - a).sqrt() + w * g)"
+        ),  # through scores
         "guided = lambda eps, log_prob, abar, w: md.classifier_guided(eps, log_prob, md.NoiseSchedule("
         "torch.cat([torch.zeros(1, dtype=abar.dtype), 1 - abar[1:] / abar[:-1]]), max_signal=1.0), w)",
     ],
@@ -146,10 +149,21 @@ WRONG = {
         (best_guess("-d / v"), "The 2 is missing"),
         (best_guess("-d**0.5 / (2 * v)"), "The distance is squared"),
         (best_guess("-d / (2 * v)", dim=0), "must sum to 1 over the images"),
+        (
+            "def best_guess(x_t, abar_t, images):\n    d = torch.cdist(x_t, abar_t**0.5 * images) ** 2 / (2 * (1 - abar_t))\n"
+            "    p = (d.min() - d).exp()  # one largest exponent for the whole batch\n    return p / p.sum(1, keepdim=True) @ images",
+            "exp(-1000) is 0",
+        ),
         ("best_guess = lambda x_t, a, images: images.mean(0).expand(len(x_t), -1)", "All images count the same"),
     ],
     "a2_gradient": [
         (class_gradient("means[y] - x"), "That is the score of p(x|y)"),
+        (
+            "def class_gradient(x, y, means, prior):\n    x = x.clone().requires_grad_()\n"
+            "    log = (prior.log() - torch.cdist(x, means) ** 2 / 2).log_softmax(1)[:, y]\n"
+            "    return torch.autograd.grad(log.sum(), x)[0]",
+            "raised RuntimeError",
+        ),
         (class_gradient("means[y] - p @ means", "-d / 2"), "p(y) is missing"),
         (class_gradient("p @ means - means[y]"), "The sign is wrong"),
         (class_gradient("means[y] - (prior @ means).expand_as(x)"), "count by p(y|x), not by p(y)"),

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from answers_noise import RIGHT as RIGHT_NOISE
 from answers_noise import WRONG as WRONG_NOISE
 
 from minidiff.symbols import InputError
-from minidiff.teaching import course
+from minidiff.teaching import course, grading
 from minidiff.teaching.course import SOLVED, grade_id, is_solution, points_of
 
 pytestmark = pytest.mark.grading
@@ -55,13 +56,18 @@ def handed_in(built, student, name, answers):
     for cell in notebook.cells:
         cell.source = answers.get(grade_id(cell), cell.source)
     path = built / "submitted" / student / name / f"{name}.ipynb"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 
 
 def solutions(name):
     cells = nbformat.read(SOLVED / f"{name}.ipynb", as_version=4).cells
     return {grade_id(cell): cell.source for cell in cells if is_solution(cell)}
+
+
+def rows_of(built):
+    with (built / "grades.csv").open(newline="") as lines:
+        return {(row["student_id"], row["assignment"]): row for row in csv.DictReader(lines)}
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +92,10 @@ def table(built):
         handed_in(built, "right", name, solutions(name))
         handed_in(built, "wrong", name, {key: WRONG[key][0][0] for key in solutions(name)})
     start = time.monotonic()
-    path = course.grade(built)
+    path = grading.grade(built)
     assert (time.monotonic() - start) / (len(submissions) + 2 * len(NAMES[1:])) < 120  # seconds for a submission
-    with path.open(newline="") as lines:
-        return {(row["student_id"], row["assignment"]): row for row in csv.DictReader(lines)}
+    assert path == built / "grades.csv"
+    return rows_of(built)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,9 +171,11 @@ def test_a_person_s_points_come_into_the_table(built, table):
         assert waiting.needs_manual_grade
         book.find_grade("a1_question", "a1_noising", "a1_noising", "right").manual_score = 3
         book.db.commit()
-    rows = list(csv.DictReader(course.grade(built).open(newline="")))
-    (row,) = [row for row in rows if (row["student_id"], row["assignment"]) == ("right", "a1_noising")]
+    grading.grade(built)
+    row = rows_of(built)["right", "a1_noising"]
     assert float(row["score"]) == float(table["right", "a1_noising"]["score"]) + 3
+    assert [table["right", "a1_noising"]["status"], row["status"]] == ["to read", "graded"]
+    assert table["endless", NAMES[1]]["status"] == "missing"
 
 
 def test_the_formgrader_of_make_formgrade_finds_the_course(built, table):
@@ -191,50 +199,71 @@ def test_the_formgrader_of_make_formgrade_finds_the_course(built, table):
     assert found[0]["num_submissions"] == 8
 
 
-def test_only_what_is_new_is_graded_again(built, table):
-    assert [new for *_, new in course.submissions(built)] == [False] * (8 + 2 * len(NAMES[1:]))
-    path = built / "submitted" / "wrong" / "a1_noising" / "a1_noising.ipynb"
-    later = path.stat().st_mtime + 1e6
-    os.utime(path, (later, later))
-    assert [(student, name) for student, name, new in course.submissions(built) if new] == [("wrong", "a1_noising")]
+def test_what_changed_is_graded_again_and_bad_files_stop_nobody(built, table, capsys):
+    """An older file time hides nothing; what cannot be graded is named; a written answer that changed waits to be read again."""
+    handed_in(built, "right", "a1_noising", solutions("a1_noising") | {"a1_question": "On second thoughts: no idea."})
+    os.utime(built / "submitted" / "right" / "a1_noising" / "a1_noising.ipynb", (0, 0))
+    for student, name, file in (
+        ("otto", "a1_noising", "a1_noising (1).ipynb"),
+        ("ida", "a1_noise", "a1_noise.ipynb"),
+        ("-d", NAMES[1], "x"),
+    ):
+        (built / "submitted" / student / name).mkdir(parents=True)
+        (built / "submitted" / student / name / file).write_text("{}")
+    handed_in(built, "broken", "a1_noising", {})
+    (built / "submitted" / "broken" / "a1_noising" / "a1_noising.ipynb").write_text("{")
+    with pytest.raises(InputError) as raised:
+        grading.grade(built)
+    said, out = str(raised.value), capsys.readouterr().out
+    assert "otto, a1_noising: expected a1_noising.ipynb, as it was released; found a1_noising (1).ipynb" in said
+    assert "ida, a1_noise: there is no such assignment; there are a1_noising" in said
+    assert "-d, a2_bayes_and_cg: the student's name" in said
+    assert "broken, a1_noising: this is no notebook" in said
+    assert out.count(" graded\n") == 1
+    assert f"{7 + 2 * len(NAMES[1:])} unchanged" in out
+    assert rows_of(built)["right", "a1_noising"]["status"] == "to read"
+    for student in ("otto", "ida", "-d", "broken"):
+        shutil.rmtree(built / "submitted" / student)
+
+
+def test_cells_that_a_student_lost_are_put_back_and_copies_do_not_count(built, table, capsys):
+    """One test cell deleted, one solution copied, one without its metadata: full points, and it is said."""
+    handed_in(built, "careless", "a1_noising", solutions("a1_noising"))
+    path = built / "submitted" / "careless" / "a1_noising" / "a1_noising.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if grade_id(cell) != "a1_noised_values"]
+    (copied,) = [cell for cell in cells if grade_id(cell) == "a1_level"]
+    cells.insert(cells.index(copied) + 1, nbformat.from_dict({**copied, "id": "another"}))
+    (bare,) = [cell for cell in cells if grade_id(cell) == "a1_guess"]
+    del bare.metadata["nbgrader"]
+    nbformat.write(nbformat.from_dict({**notebook, "cells": cells}), path)
+    grading.grade(built)
+    out = capsys.readouterr().out
+    for note in ("a1_noised_values was missing and was put back", "a1_level was there twice", "a1_guess was missing"):
+        assert f"careless, a1_noising: {note}" in out
+    assert float(rows_of(built)["careless", "a1_noising"]["score"]) == 19
+    shutil.rmtree(path.parent.parent)
 
 
 def test_a_submission_that_stops_nbgrader_is_named_and_ended(built, table, monkeypatch):
     """One that ignores interrupts would run for ever: the whole process is ended after its time."""
     stubborn = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass"
     handed_in(built, "stubborn", "a1_noising", {"a1_noised": stubborn})
-    path = built / "submitted" / "wrong" / "a1_noising" / "a1_noising.ipynb"
-    os.utime(path, (0, 0))
-    monkeypatch.setattr(course, "SUBMISSION_SECONDS", 25)
+    monkeypatch.setattr(grading, "SUBMISSION_SECONDS", 25.0)
     with pytest.raises(InputError, match=re.escape("stubborn, a1_noising: stopped after 25 s.")):
-        course.grade(built)
+        grading.grade(built)
 
 
-def test_what_a_course_refuses(tmp_path):
+def test_an_assignment_that_was_graded_is_not_changed(built, table, tmp_path):
+    """With other private tests nothing is written; with the same ones nothing needs to be."""
+    with pytest.raises(InputError, match="a1_noising: changed, but submissions were graded"):
+        course.assign(built)
+    (tmp_path / "a1_noising.py").write_text(OWN_TEST)
+    before = (built / "release" / "a1_noising" / "a1_noising.ipynb").stat().st_mtime_ns
+    course.assign(built, tmp_path)
+    assert (built / "release" / "a1_noising" / "a1_noising.ipynb").stat().st_mtime_ns == before
+
+
+def test_an_empty_course_is_told_what_to_do(tmp_path):
     with pytest.raises(InputError, match="no STUDENT/ASSIGNMENT"):
-        course.grade(tmp_path)
-    (tmp_path / "submitted" / "me" / "a1_noising").mkdir(parents=True)
-    (tmp_path / "submitted" / "me" / "a1_noising" / "mine.ipynb").write_text("{}")
-    with pytest.raises(InputError, match=r"expected the name a1_noising\.ipynb"):
-        course.grade(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("assert True\n", "starts with"),
-        ("# %% before a1_level: 3 points\nassert True", "not of the form"),
-        ("# %% after a1_level: 3 points\n\n", "without a test"),
-        ("# %% after a1_level: 0 points\nassert True", "not of the form"),
-    ],
-)
-def test_private_tests_that_are_malformed(tmp_path, text, says):
-    (tmp_path / "a1_noising.py").write_text(text)
-    with pytest.raises(InputError, match=says):
-        course.private_tests(tmp_path / "a1_noising.py")
-
-
-def test_a_private_test_of_no_solution_names_those_there_are():
-    notebook = nbformat.read(SOLVED / "a1_noising.ipynb", as_version=4)
-    with pytest.raises(InputError, match="there are: a1_noised, a1_level, a1_guess"):
-        course.with_private(notebook, [course.Private("a1_nothing", 1, "assert True")])
+        grading.grade(tmp_path)

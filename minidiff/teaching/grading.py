@@ -1,0 +1,166 @@
+"""Grades what was handed in: feedback and a table of scores, by nbgrader. python -m minidiff.teaching.grading
+
+    python -m minidiff.teaching.grading [--course build/course]
+
+Each file of submitted/STUDENT/NAME/NAME.ipynb is copied to collected/, with the cells put back that it lacks, and graded there in
+a process of its own. Needs the extra `instructor`.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from nbformat import NotebookNode
+
+from minidiff.symbols import InputError
+from minidiff.teaching.course import grade_id, nbgrader, release_of
+from minidiff.training.checkpoints import write_atomically
+
+SUBMISSION_SECONDS = 300.0
+STUDENT = re.compile(r"[\w.@+][\w.@+ '-]*")
+Key = tuple[str, str]  # student, assignment
+
+
+class Found(NamedTuple):
+    """What lies in submitted/: notebooks to grade, and why others cannot be graded."""
+
+    notebooks: dict[Key, Path]
+    refused: dict[Key, str]
+
+
+def submissions(course: Path) -> Found:
+    """Every folder submitted/STUDENT/NAME. Nothing is read yet."""
+    names, found = sorted(path.name for path in course.glob("release/*")), Found({}, {})
+    for folder in sorted(path for path in course.glob("submitted/*/*") if path.is_dir()):
+        student, name = folder.parts[-2:]
+        files = sorted(path.name for path in folder.glob("*.ipynb") if not path.name.startswith("."))
+        if not STUDENT.fullmatch(student):
+            found.refused[student, name] = "the student's name may hold letters, digits, spaces and . @ + - _ ' only"
+        elif name not in names:
+            found.refused[student, name] = f"there is no such assignment; there are {', '.join(names)}"
+        elif f"{name}.ipynb" not in files:
+            found.refused[student, name] = f"expected {name}.ipynb, as it was released; found {', '.join(files) or 'no notebook'}"
+        else:
+            found.notebooks[student, name] = folder / f"{name}.ipynb"
+    return found
+
+
+def repaired(handed_in: NotebookNode, released: NotebookNode) -> list[str]:
+    """Make `handed_in` hold every graded cell of the release once, and say what was done: lacking cells are put behind what
+
+    stood before them, and the copy of a cell is no longer graded. (nbgrader itself restores locked cells that were changed.)
+    """
+    notes, seen = [], set()
+    for cell in handed_in.cells:
+        name = grade_id(cell)
+        if name in seen:
+            del cell.metadata["nbgrader"]
+            notes.append(f"{name} was there twice, the first one counts")
+        seen.add(name or None)
+    place = 0
+    for cell in released.cells:
+        name = grade_id(cell)
+        if name and name not in seen:
+            handed_in.cells.insert(place, cell)
+            notes.append(f"{name} was missing and was put back")
+        if name:
+            place = [grade_id(one) for one in handed_in.cells].index(name) + 1
+    return notes
+
+
+def grade(course: Path) -> Path:
+    """Autograde what is new in submitted/, write feedback/ for all, and the table of all scores; its path.
+
+    Whatever cannot be graded is named in an InputError at the end, when all else is done and in the table.
+    """
+    found = submissions(course)
+    if not found.notebooks and not found.refused:
+        raise InputError(f"{course / 'submitted'}: no STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb. See INSTRUCTORS.md, Collect.")
+    refused, notes, record = dict(found.refused), [], course / "graded.json"
+    done = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    unchanged = 0
+    for (student, name), path in found.notebooks.items():
+        state = hashlib.sha256(path.read_bytes() + release_of(course, name).read_bytes()).hexdigest()
+        if done.get(f"{student}/{name}") == state:
+            unchanged += 1
+            continue
+        try:
+            notes += [f"{student}, {name}: {note}" for note in _collect(course, student, name, path)]
+            nbgrader(course, "autograde", name, f"--student={student}", "--force", seconds=SUBMISSION_SECONDS)
+        except InputError as error:
+            refused[student, name] = str(error)
+            continue
+        done[f"{student}/{name}"] = state
+        write_atomically(record, json.dumps(done, indent=1).encode())
+        print(f"{name}: {student} graded", flush=True)
+    print(f"{unchanged} unchanged since they were graded", *notes, sep="\n")
+    for name in sorted({path.name for path in course.glob("autograded/*/*")}):
+        try:
+            nbgrader(course, "generate_feedback", name, "--force")
+        except InputError as error:
+            refused["the feedback", name] = str(error)
+    table = _table(course, refused)
+    if refused:
+        lines = [f"{student}, {name}: {why}" for (student, name), why in refused.items()]
+        raise InputError("\n".join(["Not graded:", *lines, f"All others are in {table}."]))
+    return table
+
+
+def _collect(course: Path, student: str, name: str, path: Path) -> list[str]:
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        notes = repaired(notebook, nbformat.read(release_of(course, name), as_version=4))
+    except (ValueError, KeyError, AttributeError, TypeError, nbformat.ValidationError) as error:
+        raise InputError(f"this is no notebook ({type(error).__name__}: {str(error)[:80]})") from error
+    copy = course / "collected" / student / name / f"{name}.ipynb"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, copy)
+    return notes
+
+
+def _table(course: Path, refused: dict[Key, str]) -> Path:
+    """grades.csv: nbgrader's table with a column `status`: missing, not graded, to read (a written answer waits), or graded."""
+    from nbgrader.api import Gradebook, MissingEntry
+
+    raw, table = course / "exported.csv", course / "grades.csv"
+    nbgrader(course, "export", "--to", raw.name)
+    rows = list(csv.DictReader(raw.read_text().splitlines()))
+    raw.unlink()
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+        for row in rows:
+            student, name = row["student_id"], row["assignment"]
+            try:
+                waits = book.find_submission(name, student).needs_manual_grade
+                row["status"] = "to read" if waits else "graded"
+            except MissingEntry:
+                row["status"] = "missing"
+            if (student, name) in refused:
+                row["status"] = "not graded"
+    first, text = ["student_id", "assignment", "status"], io.StringIO()
+    heads = first + [key for key in (rows[0] if rows else []) if key not in first]
+    writer = csv.DictWriter(text, heads, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(table, text.getvalue().encode())
+    return table
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m minidiff.teaching.grading", description=__doc__.splitlines()[0])
+    parser.add_argument("--course", type=Path, default=Path("build/course"), help="the folder of the course (%(default)s)")
+    try:
+        print(grade(parser.parse_args().course.resolve()).read_text("utf-8"))
+    except InputError as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()
