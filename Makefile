@@ -14,7 +14,7 @@ MODELS := judge classifier ddpm unet text words
 COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
 
-.PHONY: help setup lessons test unit mutants grading lint lab assignments grade formgrade book playground book-test
+.PHONY: help setup lessons test unit mutants grading lint lab assignments handout grade formgrade book playground book-test
 .PHONY: train quality trials bench crosscheck evaluate variants sentences picture store clean
 
 help: ## this list
@@ -53,6 +53,10 @@ lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 
 assignments: $(INSTRUCTOR) ## for instructors: the graded assignments as students get them, in COURSE (build/course); PRIVATE=folder of own tests
 	$(PY) -m minidiff.teaching.course assign --course "$(COURSE)" --private "$(PRIVATE)"
+
+handout: ## for instructors: the repository without solved assignments and their tests, build/minidiff-student.zip
+	$(PYTHON) -c "import os; os.makedirs('build', exist_ok=True)"
+	git archive --format=zip --prefix=minidiff/ --output=build/minidiff-student.zip HEAD -- . ":(exclude)notebooks/course" ":(exclude)tests/course"
 
 grade: $(INSTRUCTOR) ## for instructors: grade COURSE/submitted; feedback and grades.csv
 	$(PY) -m minidiff.teaching.grading --course "$(COURSE)"

@@ -151,7 +151,7 @@ WRONG = {
         (best_guess("-d / (2 * v)", dim=0), "must sum to 1 over the images"),
         (
             "def best_guess(x_t, abar_t, images):\n    d = torch.cdist(x_t, abar_t**0.5 * images) ** 2 / (2 * (1 - abar_t))\n"
-            "    p = (d.min() - d).exp()  # one largest exponent for the whole batch\n    return p / p.sum(1, keepdim=True) @ images",
+            "    p = (d.min() - d).exp()  # one for the whole batch\n    return p / p.sum(1, keepdim=True) @ images",
             "exp(-1000) is 0",
         ),
         ("best_guess = lambda x_t, a, images: images.mean(0).expand(len(x_t), -1)", "All images count the same"),
