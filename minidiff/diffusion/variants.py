@@ -1,4 +1,4 @@
-"""What came after w: later ideas about guidance, each a wrapper or a step. Switched off, each is plain guidance exactly."""
+"""What came after w: later ideas about guidance, each a wrapper or a step. What each is when switched off is known exactly."""
 
 import math
 from collections.abc import Iterator
@@ -32,9 +32,10 @@ def limited(guided: Denoiser, plain: Denoiser, low: int, high: int) -> Denoiser:
 
 
 def rescaled(guided: Denoiser, cond: Denoiser, phi: float = 0.7) -> Denoiser:
-    """phi eps std(eps_cond) / std(eps) + (1 - phi) eps, eps guided, std over each row   [Lin 2023, 2305.08891]
+    """phi eps std(eps_cond) / std(eps) + (1 - phi) eps, eps guided, std over each row   [after Lin 2023, 2305.08891]
 
-    Guidance makes guesses larger; this gives them the spread of the conditional guess again. Off: phi = 0.
+    Guidance makes guesses larger; this gives them the spread of the conditional guess again. Off: phi = 0. Lin rescales v; as
+    noise the two spreads hardly differ where x_t is mostly noise.
     """
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
