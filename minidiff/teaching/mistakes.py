@@ -176,6 +176,13 @@ MISTAKES = {
 }
 
 
+def replaced(name: str) -> str:
+    """The piece that a mistake replaces. Raises ValueError if it is not exactly one."""
+    wrong = MISTAKES[name].pieces
+    (field,) = [field for field in Pieces._fields if getattr(wrong, field) is not getattr(RIGHT, field)]
+    return field
+
+
 def draw(pieces: Pieces, models: dict[str, Trained], method: str, s: float, T: int = 1000, each: int = 1) -> Images:
     """`each` of the digits 0 to 9 from the shipped weights, put together from these pieces: 50 steps with eta = 1, seed 0.
 

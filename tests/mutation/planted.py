@@ -21,10 +21,9 @@ def pytest_collection_finish(session):
 
 def plant(name: str) -> None:
     """Put the one wrong piece of this mistake where the package keeps the right one."""
-    from minidiff.teaching.mistakes import MISTAKES, RIGHT
+    from minidiff.teaching.mistakes import MISTAKES, RIGHT, replaced
 
-    wrong = MISTAKES[name].pieces
-    (field,) = [field for field in RIGHT._fields if getattr(wrong, field) is not getattr(RIGHT, field)]
+    wrong, field = MISTAKES[name].pieces, replaced(name)
     if field in FUNCTIONS:
         replace_everywhere(getattr(RIGHT, field), getattr(wrong, field))
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minidiff.teaching.mistakes import MISTAKES, RIGHT
+from minidiff.teaching.mistakes import MISTAKES, RIGHT, replaced
 
 TESTS = Path(__file__).resolve().parents[1]
 FILES = {  # the tests that are there for the piece which a mistake replaces
@@ -47,8 +47,7 @@ def test_without_a_mistake_they_are_green():
 @pytest.mark.parametrize("name", MISTAKES)
 def test_each_mistake_turns_them_red(name):
     """A failing test (1), not an error of pytest or of the collection."""
-    (field,) = [field for field in RIGHT._fields if getattr(MISTAKES[name].pieces, field) is not getattr(RIGHT, field)]
-    done = run([FILES[field]], name)
+    done = run([FILES[replaced(name)]], name)
     assert done.returncode == 1, done.stdout[-2000:]
     assert "FAILED" in done.stdout
     assert not [kind for kind in ("NameError", "ImportError", "SyntaxError") if f"E   {kind}" in done.stdout]
