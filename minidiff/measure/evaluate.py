@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from minidiff.measure.ideal import EXACT
 from minidiff.measure.metrics import (
     confident,
     diversity,
@@ -27,7 +28,7 @@ from minidiff.training.device import device
 from minidiff.training.generation import METHODS, generate
 from minidiff.training.later import VARIANTS
 
-EVERY = {**METHODS, **VARIANTS}  # all that can be measured, by name
+EVERY = {**METHODS, "exact": EXACT, **VARIANTS}  # all that can be measured, by name
 SCALES = (0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 10.0)  # s, the power of p(y|x_t); the same for every method
 METRICS = ("as_asked", "sure", "frechet", "precision", "recall", "diversity")
 SHARES = ("as_asked", "sure")  # shares of independent images, with the standard error of a share
