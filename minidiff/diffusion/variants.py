@@ -10,7 +10,7 @@ from torch import Tensor
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.diffusion.process import eps_from_x_0, x_0_from_eps
 from minidiff.diffusion.samplers import Sample, ddim_stops, levels
-from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.diffusion.schedule import NoiseSchedule, at
 from minidiff.symbols import Denoiser, InputError, Points, Steps
 
 
@@ -31,16 +31,18 @@ def limited(guided: Denoiser, plain: Denoiser, low: int, high: int) -> Denoiser:
     return eps_bar
 
 
-def rescaled(guided: Denoiser, cond: Denoiser, phi: float = 0.7) -> Denoiser:
-    """phi eps std(eps_cond) / std(eps) + (1 - phi) eps, eps guided, std over each row   [after Lin 2023, 2305.08891]
+def rescaled(guided: Denoiser, cond: Denoiser, phi: float = 0.7, schedule: NoiseSchedule | None = None) -> Denoiser:
+    """phi u std(u_cond) / std(u) + (1 - phi) u, u the guided guess, std over each row   [Lin 2023, 2305.08891, sec. 3.4]
 
-    Guidance makes guesses larger; this gives them the spread of the conditional guess again. Off: phi = 0. Lin rescales v; as
-    noise the two spreads hardly differ where x_t is mostly noise.
+    Guidance makes guesses larger; this gives them the spread of the conditional guess again. Off: phi = 0. u is the noise; with
+    a schedule it is v = (eps - sqrt(1 - abar_t) x_t) / sqrt(abar_t), which Lin rescales: as noise the two spreads hardly differ
+    where x_t is mostly noise.
     """
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
-        eps, told = guided(x_t, t), cond(x_t, t)
-        return phi * eps * _spread(told) / _spread(eps) + (1 - phi) * eps
+        seen = at((1 - schedule.abar).sqrt(), t, x_t) * x_t if schedule else 0.0  # the part of eps that is no guess
+        u, told = guided(x_t, t) - seen, cond(x_t, t) - seen  # noise, or sqrt(abar_t) v
+        return seen + (phi * _spread(told) / _spread(u) + 1 - phi) * u
 
     return eps_bar
 

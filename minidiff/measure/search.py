@@ -19,6 +19,7 @@ SEARCH: Mapping[str, tuple[tuple[str, float], ...]] = {
         ("interval 200-600", 4.0),
     ),
     "rescale": (*(("rescale 0.7", s) for s in (1.25, 1.5, 2.0, 4.0)), ("rescale 1", 4.0)),
+    "rescale v": (*(("rescale v 0.7", s) for s in (1.25, 1.5, 2.0, 4.0)), ("rescale v 1", 4.0)),
     "threshold": (("threshold 0.9", 1.5), *(("threshold 0.995", s) for s in (1.25, 1.5, 2.0, 4.0))),
     "cfg++": tuple(("cfg++", scale) for scale in (0.25, 0.3, 0.4, 0.6, 0.87)),
     "apg": (("apg", 1.25), ("apg", 1.5), ("apg 2", 1.5), ("apg", 4.0), ("apg 2", 4.0)),

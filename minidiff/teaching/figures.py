@@ -19,6 +19,7 @@ from minidiff.measure.evaluate import SHARES, Point
 DATA, NOISE, GUIDED, CLASSIFIER = "0.35", "#0072B2", "#E69F00", "#009E73"
 WIDTH = 7.0  # inches
 METHODS = {"cfg": ("CFG", GUIDED), "cg": ("CG", CLASSIFIER), "cg_cond": ("CG, told y", NOISE)}  # name and colour
+DRAWN = {**METHODS, "exact": ("exact", "#CC79A7")}
 
 plt.rcParams.update(
     {
@@ -87,7 +88,7 @@ def swept(
     for method in methods:
         line = [point for point in found if point.method == method and point.s >= lowest]
         values, errors = ([factor * getattr(point, which)[metric] for point in line] for which in ("mean", "error"))
-        name, color = METHODS[method]
+        name, color = DRAWN[method]
         axes.errorbar([point.s for point in line], values, errors, color=color, marker="o", ms=3)
         taken.append((values[-1], line[-1].s, name, color))
     for point in found:

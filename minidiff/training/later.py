@@ -91,8 +91,8 @@ def _within(low: int, high: int) -> Method:
     return mixed(lambda cond, null, schedule, w: limited(classifier_free(cond, null, w), cond, low, high))
 
 
-def _respread(phi: float) -> Method:
-    return mixed(lambda cond, null, schedule, w: rescaled(classifier_free(cond, null, w), cond, phi))
+def _respread(phi: float, of_v: bool = False) -> Method:
+    return mixed(lambda cond, null, schedule, w: rescaled(classifier_free(cond, null, w), cond, phi, schedule if of_v else None))
 
 
 def _thresholded(share: float) -> Method:
@@ -105,6 +105,8 @@ VARIANTS = {
     "interval 200-800": _within(200, 800),
     "rescale 0.7": _respread(0.7),
     "rescale 1": _respread(1.0),
+    "rescale v 0.7": _respread(0.7, of_v=True),
+    "rescale v 1": _respread(1.0, of_v=True),
     "threshold 0.9": _thresholded(0.9),
     "threshold 0.995": _thresholded(0.995),
     "cfg++": Method(("unet",), PlusPlus, 0.0),

@@ -71,6 +71,28 @@ def test_rescaled_has_the_spread_of_the_conditional_guess():
     assert_close(half, (whole + guided) / 2, rtol=1e-12, atol=0)
 
 
+def test_rescaled_v_has_the_spread_of_the_conditional_v(schedule):
+    """v = sqrt(abar) eps - sqrt(1 - abar) x_0_hat, by its definition, at every 50th level and at T."""
+    g, t = torch.Generator().manual_seed(0), torch.arange(50, schedule.T + 1, 50)
+    x_t, told, guided = torch.randn(3, len(t), 36, generator=g, dtype=torch.float64).unbind(0)
+    guided = x_t + 3 * (guided - x_t)  # so that v is large
+
+    def v(eps):
+        abar = schedule.abar[t][:, None]
+        return abar.sqrt() * eps - (1 - abar).sqrt() * (x_t - (1 - abar).sqrt() * eps) / abar.sqrt()
+
+    def mixed(phi):
+        return rescaled(lambda x, level: guided, lambda x, level: told, phi, schedule)(x_t, t)
+
+    assert_close(v(mixed(1.0)).std(dim=1), v(told).std(dim=1), rtol=1e-6, atol=0)
+    ratio = v(mixed(1.0)) / v(guided)
+    assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-5, atol=0)  # a factor for each row
+    assert_close(mixed(0.0), guided, rtol=0, atol=1e-12)
+    assert_close(mixed(0.5), (mixed(1.0) + guided) / 2, rtol=0, atol=1e-12)
+    of_noise = rescaled(lambda x, level: guided, lambda x, level: told, 1.0)(x_t, t)
+    assert (mixed(1.0) - of_noise).abs().max() > 0.1
+
+
 def test_dynamic_threshold():
     """x_0_hat is known here: eps is chosen so that it comes out; row 0 stays within 1, row 1 goes to 3."""
     schedule, t = cosine(), torch.tensor([500, 500])

@@ -28,6 +28,7 @@ from minidiff.training.checkpoints import load
 from minidiff.training.generation import METHODS
 
 STORED = Path(__file__).resolve().parents[2] / "data" / "results" / "guidance.csv"
+EXACT = STORED.with_name("exact.csv")
 SMALL = Setting(("cfg",), (0.0, 2.0), seeds=2, each=13, steps=2)
 
 
@@ -86,6 +87,8 @@ def test_the_table_of_the_readme_is_the_stored_one():
     shown = [line for line in lines if line.startswith(("| real |", "| cfg |", "| cg |", "| cg_cond |"))]
     assert len(shown) >= 8
     assert set(shown) <= set(as_table(points(read_rows(STORED))).splitlines())
+    exact = [line for line in as_table(points(read_rows(EXACT))).splitlines() if line.startswith("| exact |")]
+    assert exact == [line for line in lines if line.startswith("| exact |")]
 
 
 def test_an_interrupted_evaluation_continues_to_the_same_file(models, by, tmp_path):
@@ -169,6 +172,14 @@ def test_the_stored_table_is_whole_and_of_the_shipped_weights(models):
     assert {0.0, 1.0, 2.0, 10.0} <= set(scales)
     assert len(continued(STORED, models, setting)) == 16 + setting.seeds * len(methods) * len(scales)
     assert STORED.read_bytes() == as_csv(rows, setting)
+
+
+def test_the_stored_table_of_the_exact_denoiser_is_whole_and_measured_like_the_other(models):
+    rows = read_rows(EXACT)
+    setting = Setting(("exact",), (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0))
+    assert len(continued(EXACT, models, setting)) == 16 + 4 * 8
+    assert EXACT.read_bytes() == as_csv(rows, setting)
+    assert [r for r in rows if r.method == "real"] == [r for r in read_rows(STORED) if r.method == "real"]
 
 
 @pytest.mark.parametrize(("method", "s"), [("cfg", 2.0), ("cg", 4.0)])

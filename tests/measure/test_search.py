@@ -47,7 +47,7 @@ def test_every_method_gets_as_many_settings_and_one_that_is_far_too_large():
     for family, tried in SEARCH.items():
         assert max(s for _, s in tried) == (0.87 if family == "cfg++" else 4.0)
         assert min(s for _, s in tried) <= 1.5
-        assert all(method.split()[0] == family for method, _ in tried)
+        assert all(method.startswith(family) for method, _ in tried)
 
 
 def test_the_largest_scale_of_cfg_plus_plus_is_as_much_guidance_as_4():
@@ -81,13 +81,13 @@ def test_what_was_chosen_is_measured_again_with_every_other_seed(by, monkeypatch
     monkeypatch.setattr(search, "real_ones", lambda by, setting: [])
     setting = searching(50, 3, 20)
     rows = list(search.search({}, by, setting))
-    assert made[:35] == [(*pair, 0) for pair in PAIRS]
+    assert made[:40] == [(*pair, 0) for pair in PAIRS]
     pairs = chosen(rows)
-    assert made[35:] == [(*pair, seed) for seed in (1, 2) for pair in pairs]
+    assert made[40:] == [(*pair, seed) for seed in (1, 2) for pair in pairs]
     assert {("interval 200-800", 1.5), ("interval 200-600", 4.0)} <= set(pairs)
     made.clear()
-    whole = list(search.search({}, by, setting, rows[:40]))
-    assert [(r.method, r.s, r.seed) for r in whole] == made == [(r.method, r.s, r.seed) for r in rows[40:]]
+    whole = list(search.search({}, by, setting, rows[:45]))
+    assert [(r.method, r.s, r.seed) for r in whole] == made == [(r.method, r.s, r.seed) for r in rows[45:]]
     assert len(rows) == setting.count() - 2  # the best of cfg++ is the one of its largest scale: two seeds less
     assert {r.seed for r in again(rows)} == {1, 2}
 

@@ -37,6 +37,8 @@ def by_hand(name, cond, null, schedule, w):
         "interval 200-800": lambda: limited(guided, cond, 200, 800),
         "rescale 0.7": lambda: rescaled(guided, cond, 0.7),
         "rescale 1": lambda: rescaled(guided, cond, 1.0),
+        "rescale v 0.7": lambda: rescaled(guided, cond, 0.7, schedule),
+        "rescale v 1": lambda: rescaled(guided, cond, 1.0, schedule),
         "threshold 0.9": lambda: thresholded(guided, schedule, 0.9),
         "threshold 0.995": lambda: thresholded(guided, schedule, 0.995),
         "apg": lambda: projected(cond, null, schedule, w),
@@ -59,7 +61,7 @@ def test_a_method_is_its_formula_on_the_two_branches_clipped(unet, points, name)
 def test_every_one_is_the_conditional_model_where_nothing_is_added(unet, points):
     """w = 0: no guidance to limit, to rescale, to project or to keep away with."""
     plain = cfg(unet).denoiser(Y, 0.0)(*points)
-    for name in ("interval 200-600", "rescale 1", "apg", "apg 2"):
+    for name in ("interval 200-600", "rescale 1", "rescale v 1", "apg", "apg 2"):
         assert_close(VARIANTS[name].build(unet).denoiser(Y, 0.0)(*points), plain, rtol=0, atol=1e-4)
 
 
@@ -83,10 +85,10 @@ def test_what_is_named_twice_is_asked_once(points):
 def test_interval_and_rescale_cost_the_passes_of_cfg(unet, points):
     passes = []
     handle = unet.net["unet"].register_forward_hook(lambda *_: passes.append(1))
-    for name in ("interval 200-600", "rescale 0.7", "apg"):
+    for name in ("interval 200-600", "rescale 0.7", "rescale v 1", "apg"):
         VARIANTS[name].build(unet).denoiser(Y, 3.0)(*points)
     handle.remove()
-    assert len(passes) == 6
+    assert len(passes) == 8
 
 
 def test_plus_plus_is_its_own_path_and_stays_among_pixels(unet):
