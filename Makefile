@@ -15,7 +15,7 @@ COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
 
 .PHONY: help setup lessons test unit mutants grading lint lab assignments handout grade formgrade book playground book-test
-.PHONY: train quality trials bench crosscheck evaluate variants sentences picture store clean
+.PHONY: train quality trials bench crosscheck evaluate exact unconditional variants sentences picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -103,6 +103,12 @@ crosscheck: setup ## metrics against torchmetrics and prdc, schedulers against d
 
 evaluate: setup ## measure every method over w; writes data/results/guidance.csv
 	$(PY) -m minidiff evaluate --out data/results/guidance.csv
+
+exact: setup ## measure guidance with the exact denoiser of the training images, no network; writes data/results/exact.csv
+	$(PY) -m minidiff evaluate --methods exact --scales 1 1.25 1.5 2 3 4 6 10 --seeds 3 --out data/results/exact.csv
+
+unconditional: setup ## measure autoguidance of the unconditional U-Net; writes data/results/unconditional.csv
+	$(PY) -m minidiff.measure.unconditional data/results/unconditional.csv
 
 variants: setup ## measure the later ideas of lesson 12, each over as many settings; writes data/results/variants.csv
 	$(PY) -m minidiff evaluate --variants --n 50 --seeds 3 --steps 20 --out data/results/variants.csv

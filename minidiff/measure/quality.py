@@ -12,12 +12,14 @@ import torch
 from minidiff.diffusion.guidance import clipped
 from minidiff.diffusion.process import draw_noise, q_sample
 from minidiff.diffusion.samplers import ddim_path, last
+from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.digits.captions import ATTRIBUTES
 from minidiff.digits.mnist import Digits
 from minidiff.measure.metrics import confident, grain, judged, share_error
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.sentences import MET, asked_for, drawn, measured_row, retrieval, ruler
 from minidiff.nets.conditioning import bind
+from minidiff.symbols import Denoiser
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
 from minidiff.training.generation import BATCH, cfg, generate, start_noise
@@ -41,9 +43,13 @@ def of_unet(unet: Trained, by: Reference, n: int = N) -> dict:
 
 def of_ddpm(ddpm: Trained, by: Reference, n: int = N) -> dict:
     """Unconditional samples: the share of which the judge is over 0.9 sure, and the Frechet distance in units of the floor."""
-    eps = clipped(bind(ddpm.net["unet"]), ddpm.schedule)
+    return of_unconditional(bind(ddpm.net["unet"]), ddpm.schedule, by, n)
+
+
+def of_unconditional(eps: Denoiser, schedule: NoiseSchedule, by: Reference, n: int = N) -> dict:
+    """The same of any denoiser that is told nothing."""
     noise = start_noise(n, SEED).to(device()).split(BATCH)
-    x_0 = torch.cat([last(ddim_path(eps, x_T, ddpm.schedule, STEPS)) for x_T in noise])
+    x_0 = torch.cat([last(ddim_path(clipped(eps, schedule), x_T, schedule, STEPS)) for x_T in noise])
     sure = confident(by.judge, x_0)
     found = {
         "judge_sure": sure,

@@ -6,8 +6,6 @@ asked and styles in the third that was asked for, at w = 2; n = 500, DDIM with 5
 Finished rows are kept when the command is interrupted, and are not made again.
 """
 
-import csv
-import io
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,12 +17,13 @@ from minidiff.diffusion.schedule import NoiseSchedule, linear
 from minidiff.digits.mnist import load_digits
 from minidiff.measure.quality import MEASURES
 from minidiff.measure.reference import Reference, reference
+from minidiff.measure.rows import kept, write
 from minidiff.measure.sentences import MET
 from minidiff.nets.conditioning import bind
 from minidiff.nets.text import TextEncoder, at_end
 from minidiff.nets.unet import UNet, VPrediction
 from minidiff.symbols import Denoiser, Features, Images, Labels, Tokens
-from minidiff.training.checkpoints import load, write_atomically
+from minidiff.training.checkpoints import load
 from minidiff.training.draws import Draws
 from minidiff.training.loop import train
 from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, Loss, simple_loss, told, v_loss
@@ -142,20 +141,15 @@ def as_table(rows: list[dict]) -> str:
 
 def main(path: Path) -> None:
     """Make every row that is not yet in the file; print it; write the file after every row."""
-    rows = list(csv.DictReader(path.read_text().splitlines()[1:])) if path.exists() else []
+    rows = kept(path)
     there, by = {(row["model"], row["changed"]) for row in rows}, reference(load("judge"))
     for model, changed in TRIALS:
         if (model, changed) in there:
             continue
         rows.append(tried(model, changed, by))
         print(rows[-1], flush=True)
-        text = io.StringIO()
         setting = f"{STEPS} training steps; n = {N}; DDIM 50 steps; seed 0; frechet in floors"
-        text.write(f"# python -m minidiff.measure.trials {path.name}: {setting}\n")
-        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(path, text.getvalue().encode())
+        write(path, f"python -m minidiff.measure.trials {path.name}: {setting}", FIELDS, rows)
 
 
 def _conditional(net: nn.ModuleDict, y: Labels, draws: Draws) -> Denoiser:
