@@ -25,7 +25,7 @@ from minidiff.training.recipes import LIVE, RECIPES
 
 WEAK_OF_FULL = 400
 SETTINGS = {  # (steps of the weak one, w): w = 0 is the network alone
-    "full": ((WEAK_OF_FULL, 0.0), (WEAK_OF_FULL, 1.0), (WEAK_OF_FULL, 2.0)),
+    "full": ((WEAK_OF_FULL, 0.0), (WEAK_OF_FULL, 1.0), (WEAK_OF_FULL, 2.0), (WEAK_OF_FULL, 3.0)),
     "live": ((300, 0.0), (300, 1.0), (300, 2.0), (300, 3.0), (150, 2.0)),
 }
 FIELDS = ("network", "weak_steps", "w", "judge_sure", "judge_sure_error", "frechet", "grain_percent")
