@@ -3,8 +3,6 @@
 python -m minidiff.measure.sentences FILE draws with the shipped U-Net at several w and writes a row for each.
 """
 
-import csv
-import io
 import math
 import sys
 from collections.abc import Iterator
@@ -19,8 +17,9 @@ from minidiff.digits.captions import ATTRIBUTES, UNSAID, Described, bins, descri
 from minidiff.digits.mnist import Digits, load_digits
 from minidiff.digits.strokes import strokes
 from minidiff.measure.metrics import judged, share_error
+from minidiff.measure.rows import write
 from minidiff.symbols import Features, Images
-from minidiff.training.checkpoints import Trained, load, write_atomically
+from minidiff.training.checkpoints import Trained, load
 from minidiff.training.device import device
 from minidiff.training.generation import cfg_words, generate
 from minidiff.training.sentences import to_tokens
@@ -181,11 +180,8 @@ def main(path: Path) -> None:
     for row in rows(models["words"], ruler(models["judge"])):
         done.append(row)
         print(row, flush=True)
-        text = io.StringIO()
-        text.write(f"# python -m minidiff.measure.sentences {path.name}: DDIM {STEPS} steps, seed {SEED}\n")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([Row._fields, *done])
-        write_atomically(path, text.getvalue().encode())
+        comment = f"python -m minidiff.measure.sentences {path.name}: DDIM {STEPS} steps, seed {SEED}"
+        write(path, comment, Row._fields, [one._asdict() for one in done])
 
 
 def _encoded(text: Trained, described: Described) -> Features:

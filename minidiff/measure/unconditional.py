@@ -8,7 +8,6 @@ are kept when the command is interrupted, and are not made again.
 
 import copy
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from minidiff.diffusion.variants import autoguided
@@ -20,7 +19,8 @@ from minidiff.nets.conditioning import bind
 from minidiff.symbols import Denoiser
 from minidiff.training.checkpoints import load
 from minidiff.training.device import device
-from minidiff.training.loop import train, training_steps
+from minidiff.training.later import weakened
+from minidiff.training.loop import training_steps
 from minidiff.training.recipes import LIVE, RECIPES
 
 WEAK_OF_FULL = 400
@@ -34,8 +34,7 @@ FIELDS = ("network", "weak_steps", "w", "judge_sure", "judge_sure_error", "frech
 def stages(network: str) -> dict[int, Denoiser]:
     """The network as eps(x_t, t), under 0, and its weaker ones under their numbers of steps. Trains what is not shipped."""
     if network == "full":
-        weak = train(replace(RECIPES["ddpm"], steps=WEAK_OF_FULL), load_digits("train"), progress=False)
-        nets = {0: load("ddpm").net, WEAK_OF_FULL: weak.net}
+        nets = {0: load("ddpm").net, WEAK_OF_FULL: weakened(WEAK_OF_FULL, "ddpm").net}
     else:
         wanted, nets = {steps for steps, _ in SETTINGS[network]}, {}
         for state in training_steps(LIVE["ddpm"], load_digits("train")):

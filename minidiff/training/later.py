@@ -65,9 +65,9 @@ def away_from_early(steps: int) -> Method:
 
 
 @cache
-def weakened(steps: int) -> Trained:
-    """The same recipe after so few steps, trained here and now with seed 0: a bad version of the conditional U-Net."""
-    weak = train(replace(RECIPES["unet"], steps=steps), load_digits("train"), progress=False)
+def weakened(steps: int, name: str = "unet") -> Trained:
+    """The recipe of this name after so few steps, trained here and now with seed 0: a bad version of the shipped network."""
+    weak = train(replace(RECIPES[name], steps=steps), load_digits("train"), progress=False)
     weak.net.requires_grad_(False).to(memory_format=torch.channels_last)
     return weak
 

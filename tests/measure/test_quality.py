@@ -1,6 +1,5 @@
 """Frechet distance against closed forms; the page about the weights against the weights."""
 
-import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from minidiff.digits.mnist import Digits, load_digits
 from minidiff.measure import trials
 from minidiff.measure.metrics import Moments, confident, features_of, frechet_distance, frechet_floor, judged, moments
 from minidiff.measure.quality import MEASURES, accuracies, as_markdown
+from minidiff.measure.rows import kept
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import SHIPPED, load
 from minidiff.training.loop import training_steps
@@ -108,7 +108,7 @@ def test_every_model_has_a_measure_and_two_budgets():
 
 def test_readme_shows_the_trials():
     root = Path(__file__).parents[2]
-    rows = list(csv.DictReader((root / "data" / "results" / "trials.csv").read_text().splitlines()[1:]))
+    rows = kept(root / "data" / "results" / "trials.csv")
     assert {row["model"] for row in rows} >= {"unet", "words"}
     assert trials.as_table(rows) in (root / "README.md").read_text(encoding="utf-8")
 

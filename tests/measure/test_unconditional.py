@@ -1,6 +1,5 @@
 """Autoguidance with nobody asking: the formula, the stages of one run, and the stored rows."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch.testing import assert_close
 
 from minidiff.measure import unconditional
 from minidiff.measure.reference import Reference
+from minidiff.measure.rows import kept
 from minidiff.measure.unconditional import SETTINGS, as_table, measured, stages
 from minidiff.training.checkpoints import load
 from minidiff.training.recipes import LIVE
@@ -43,7 +43,7 @@ def test_the_weak_ones_of_a_live_run_are_its_own_average_on_the_way(monkeypatch)
 
 
 def test_the_stored_rows_are_whole_and_readme_shows_them():
-    rows = list(csv.DictReader(STORED.read_text().splitlines()[1:]))
+    rows = kept(STORED)
     there = [(row["network"], int(row["weak_steps"]), float(row["w"])) for row in rows]
     assert there == [(network, *pair) for network, pairs in SETTINGS.items() for pair in pairs]
     assert as_table(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def test_the_stored_rows_are_whole_and_readme_shows_them():
 
 
 def test_the_shipped_network_alone_is_what_its_own_file_says():
-    rows = list(csv.DictReader(STORED.read_text().splitlines()[1:]))
+    rows = kept(STORED)
     known = load("ddpm").facts["quality"]
     (row,) = [row for row in rows if row["network"] == "full" and float(row["w"]) == 0]
     assert float(row["judge_sure"]) == pytest.approx(known["judge_sure"], abs=0.01)  # another machine rounds otherwise

@@ -32,7 +32,7 @@ SLOW = [  # through all T levels, or with many samples; the quicker ones first
 ]
 LEFT_OUT = ("test_foreign.py", "test_gaussians.py")  # other people's formulas; many samples and all T levels, so too slow here
 TYPOS = ("NameError", "AttributeError", "SyntaxError", "ImportError", "TypeError", "UnboundLocalError")
-LIMIT = 300  # seconds for one trial; a tenth of it where nothing else runs
+LIMIT = 120  # seconds for one trial
 CONTROL = "control"
 
 
