@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,25 +43,18 @@ def test_a_text_that_is_not_there_once_is_refused():
             mutated(Mutant(GUIDANCE, "gradient", "nothing", old, "x"))
 
 
-def run(names: list[str]) -> list[dict]:
-    """The lines of one run of the runner with these names."""
+@pytest.fixture(scope="session")
+def verdicts(request) -> dict[tuple[str, str], dict]:
+    """What the runner found for the mistakes that are selected; one run for all of them."""
+    if not hasattr(os, "fork"):
+        pytest.skip("os.fork is missing on this platform, and without it every mistake would import torch again")
+    parameters = [getattr(item, "callspec", None) and item.callspec.params for item in request.session.items]
+    names = dict.fromkeys(chosen["planted"].name for chosen in parameters if chosen and "planted" in chosen)
     runner = Path(__file__).with_name("runner.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     done = subprocess.run([sys.executable, runner, *names], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-@pytest.fixture(scope="session")
-def verdicts(request) -> dict[tuple[str, str], dict]:
-    """What the runner found for the mistakes that are selected: as many runs side by side as there are cores, at most four."""
-    if not hasattr(os, "fork"):
-        pytest.skip("os.fork is missing on this platform, and without it every mistake would import torch again")
-    parameters = [getattr(item, "callspec", None) and item.callspec.params for item in request.session.items]
-    names = list(dict.fromkeys(chosen["planted"].name for chosen in parameters if chosen and "planted" in chosen))
-    at_once = max(1, min(4, os.cpu_count() or 1, len(names)))
-    with ThreadPoolExecutor(at_once) as pool:
-        lines = [line for found in pool.map(run, [names[i::at_once] for i in range(at_once)]) for line in found]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     return {(line["mutant"], line["check"]): line for line in lines}
 
 
