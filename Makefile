@@ -13,6 +13,8 @@ LESSONS := $(sort $(wildcard notebooks/*.ipynb))
 MODELS := judge classifier ddpm unet text words
 COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
+WORKERS ?= 2
+TESTS = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup lessons test unit mutants grading lint lab assignments handout grade formgrade book playground book-test
 .PHONY: train quality trials bench crosscheck evaluate exact unconditional variants sentences picture store clean
@@ -32,17 +34,21 @@ lessons: setup ## run every lesson top to bottom, training included; notebooks a
 	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
 	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)
 
-test: unit mutants grading lint book-test ## unit tests, the tests of these tests, grading, style, the book in a browser, nbval over all
-	$(PY) -m pytest --nbval notebooks
+# WORKERS tests at once, each with one thread: torch's threads of several tests would wait for one another
+test unit mutants grading: export OMP_NUM_THREADS = 1
 
-unit: setup ## unit tests alone
-	$(PY) -m pytest tests --ignore tests/book
+test: $(INSTRUCTOR) lint book-test ## all: unit, mutants and grading in one go, style, the book in a browser, nbval over all notebooks
+	$(TESTS) tests --ignore tests/book -m ""
+	$(TESTS) --nbval notebooks
+
+unit: setup ## unit tests alone, WORKERS (2) at once
+	$(TESTS) tests --ignore tests/book
 
 mutants: setup ## break every formula on purpose: the unit tests must turn red each time
-	$(PY) -m pytest tests/mutation -m mutation
+	$(TESTS) tests/mutation -m mutation
 
 grading: $(INSTRUCTOR) ## real nbgrader runs: what students may hand in, and the scores it must get
-	$(PY) -m pytest tests/course -m grading
+	$(TESTS) tests/course -m grading
 
 lint: setup ## ruff over .py and .ipynb
 	$(PY) -m ruff check .
@@ -120,6 +126,7 @@ picture: setup ## the picture at the top of README
 	$(PY) -m minidiff.teaching.overview data/results/digits_by_scale.png
 
 store: export TQDM_DISABLE = 1
+store: export MINIDIFF_SECONDS = inf
 store: setup ## run the lessons in place and store their outputs (for authors)
 	$(PY) -m jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $(LESSONS)
 

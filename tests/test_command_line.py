@@ -15,7 +15,6 @@ import torch
 from minidiff.__main__ import main
 from minidiff.commands import parse_digits
 from minidiff.digits.mnist import load_digits, to_bytes
-from minidiff.measure.evaluate import read_rows
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
@@ -190,26 +189,6 @@ def test_weights_of_the_wrong_kind(tmp_path, capsys):
     twice = [checkpoints.SHIPPED / "unet.safetensors"] * 2
     assert run("sample", "--weights", *twice, "--out", tmp_path / "a.png") == 2
     assert "one file each" in capsys.readouterr().err
-
-
-def test_evaluate_prints_and_writes_every_row_and_goes_on(tmp_path, capsys):
-    """Real digits and every method at every scale; then one more scale: only its rows are new; then other steps: refused."""
-    out = tmp_path / "t.csv"
-    asked = ["evaluate", "--n", 13, "--steps", 1, "--seeds", 1, "--out", out, "--methods", "cfg", "cg", "--scales"]
-    assert run(*asked, 2, 0) == 0
-    first = out.read_text().splitlines()
-    assert first[0] == "# python -m minidiff evaluate --methods cfg cg --scales 0 2 --n 13 --seeds 1 --steps 1"
-    rows = read_rows(out)
-    assert [(row.method, row.s, row.w) for row in rows[16:]] == [("cfg", 0, -1), ("cfg", 2, 1), ("cg", 0, 0), ("cg", 2, 2)]
-    assert {row.method for row in rows[:16]} == {"real"}
-    assert len(capsys.readouterr().out.splitlines()) == 20 + 1 + 2 + 5  # rows; then a table with a head
-    assert run(*asked, 0, 2, 3) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 2 + 7
-    assert set(rows) < set(read_rows(out))
-    before = out.read_bytes()
-    assert run(*asked, 0, 2, 3, "--steps", 2) == 2
-    assert "measured with n = 130, 1 steps" in capsys.readouterr().err
-    assert out.read_bytes() == before
 
 
 def test_parse_digits():

@@ -24,6 +24,7 @@ from minidiff.teaching.course import grade_id, nbgrader, release_of
 from minidiff.training.checkpoints import write_atomically
 
 SUBMISSION_SECONDS = 300.0
+GRADEBOOK = "gradebook.db"
 STUDENT = re.compile(r"[\w.@+][\w.@+ '-]*")
 Key = tuple[str, str]  # student, assignment
 
@@ -76,18 +77,20 @@ def repaired(handed_in: NotebookNode, released: NotebookNode) -> list[str]:
 
 
 def grade(course: Path) -> Path:
-    """Autograde what is new in submitted/, write feedback/ for all, and the table of all scores; its path.
+    """Autograde what is new in submitted/, write feedback/ for what changed, and the table of all scores; its path.
 
-    Whatever cannot be graded is named in an InputError at the end, when all else is done and in the table.
+    What changed are the assignments of what was graded now, or all of them if the gradebook is not as the last run left it:
+    then there are marks given by hand. Whatever cannot be graded is named in an InputError at the end, when all else is done
+    and in the table.
     """
     found = submissions(course)
     if not found.notebooks and not found.refused:
         raise InputError(f"{course / 'submitted'}: no STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb. See INSTRUCTORS.md, Collect.")
     refused, notes, record = dict(found.refused), [], course / "graded.json"
     done = json.loads(record.read_text("utf-8")) if record.exists() else {}
-    unchanged = 0
+    by_hand, fresh, unchanged = done.pop(GRADEBOOK, None) != _state_of(course / GRADEBOOK), set(), 0
     for (student, name), path in found.notebooks.items():
-        state = hashlib.sha256(path.read_bytes() + release_of(course, name).read_bytes()).hexdigest()
+        state = _state_of(path, release_of(course, name))
         if done.get(f"{student}/{name}") == state:
             unchanged += 1
             continue
@@ -98,19 +101,36 @@ def grade(course: Path) -> Path:
             refused[student, name] = str(error)
             continue
         done[f"{student}/{name}"] = state
+        fresh.add(name)
         write_atomically(record, json.dumps(done, indent=1).encode())
         print(f"{name}: {student} graded", flush=True)
     print(f"{unchanged} unchanged since they were graded", *notes, sep="\n")
-    for name in sorted({path.name for path in course.glob("autograded/*/*")}):
-        try:
-            nbgrader(course, "generate_feedback", name, "--force")
-        except InputError as error:
-            refused["the feedback", name] = str(error)
+    failed = _feedback(course, fresh, by_hand)
+    refused |= failed
     table = _table(course, refused)
+    if not failed:
+        write_atomically(record, json.dumps({**done, GRADEBOOK: _state_of(course / GRADEBOOK)}, indent=1).encode())
     if refused:
         lines = [f"{student}, {name}: {why}" for (student, name), why in refused.items()]
         raise InputError("\n".join(["Not graded:", *lines, f"All others are in {table}."]))
     return table
+
+
+def _state_of(*paths: Path) -> str:
+    """A fingerprint of these files; a missing one counts as empty."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths if path.exists())).hexdigest()
+
+
+def _feedback(course: Path, fresh: set[str], every: bool) -> dict[Key, str]:
+    """Write the feedback of these assignments, of those that lack it, or of every one; where that failed, why."""
+    graded, failed = course / "autograded", {}
+    lacking = {path.name for path in graded.glob("*/*") if every or not (course / "feedback" / path.relative_to(graded)).exists()}
+    for name in sorted(fresh | lacking):
+        try:
+            nbgrader(course, "generate_feedback", name, "--force")
+        except InputError as error:
+            failed["the feedback", name] = str(error)
+    return failed
 
 
 def _collect(course: Path, student: str, name: str, path: Path) -> list[str]:
@@ -133,7 +153,7 @@ def _table(course: Path, refused: dict[Key, str]) -> Path:
     nbgrader(course, "export", "--to", raw.name)
     rows = list(csv.DictReader(raw.read_text().splitlines()))
     raw.unlink()
-    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+    with Gradebook(f"sqlite:///{course / GRADEBOOK}") as book:
         for row in rows:
             student, name = row["student_id"], row["assignment"]
             try:

@@ -1,5 +1,9 @@
-"""Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto; how to train: MINIDIFF_PRECISION=float32|auto, MINIDIFF_COMPILE=0|1."""
+"""Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto; how to train: MINIDIFF_PRECISION=float32|auto, MINIDIFF_COMPILE=0|1.
 
+How long a lesson may train: MINIDIFF_SECONDS=180.
+"""
+
+import math
 import os
 
 import torch
@@ -44,6 +48,21 @@ def compiled() -> bool:
     if wanted not in ("0", "1"):
         raise InputError(f"MINIDIFF_COMPILE must be 0 or 1, got {wanted!r}.")
     return wanted == "1"
+
+
+def live_seconds() -> float:
+    """The seconds that a lesson's training may take: MINIDIFF_SECONDS, 180 by default; inf is as long as it wants.
+
+    Raises InputError for what is no positive number.
+    """
+    wanted = os.environ.get("MINIDIFF_SECONDS", "180")
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise InputError(f"MINIDIFF_SECONDS must be a positive number of seconds, or inf, got {wanted!r}.")
+    return seconds
 
 
 def autocast(where: torch.device) -> torch.autocast:

@@ -3,6 +3,8 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +18,14 @@ from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.digits.mnist import Digits, to_pixels
 from minidiff.symbols import Images, Labels
 from minidiff.training.checkpoints import Trained
-from minidiff.training.device import autocast, compiled, device, precision
+from minidiff.training.device import autocast, compiled, device, live_seconds, precision
 from minidiff.training.draws import Draws, processes, share_of
 from minidiff.training.losses import Loss
 from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import Recipe
 from minidiff.training.runs import Run, begin, continue_run, save_run
+
+LEAST = 300  # steps of a shortened run: fewer make no digits
 
 
 class TrainingState(NamedTuple):
@@ -70,6 +74,20 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
         run.losses.append(value)
         run.seconds += _mean(torch.tensor(time.monotonic() - start, device=where), among.world)
         yield TrainingState(step, value, run.average.module)
+
+
+def fitted(recipe: Recipe, digits: Digits) -> Recipe:
+    """The recipe, with no more steps than this machine takes in about MINIDIFF_SECONDS: in whole hundreds, LEAST at least.
+
+    A few steps of a run that is thrown away tell how long one takes (the median of five, after two that do not count). The
+    number of steps is then fixed, so that the run itself can be repeated exactly.
+    """
+    seconds = live_seconds()
+    if math.isinf(seconds):
+        return recipe
+    ends = [time.monotonic() for _ in islice(training_steps(recipe, digits), 7)][1:]
+    one = sorted(after - before for before, after in pairwise(ends))[2]
+    return replace(recipe, steps=min(recipe.steps, max(LEAST, int(seconds / one) // 100 * 100)))
 
 
 def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, saving: Saving | None = None) -> Trained:

@@ -65,6 +65,11 @@ def solutions(name):
     return {grade_id(cell): cell.source for cell in cells if is_solution(cell)}
 
 
+def written(built, student, name):
+    """When this student's feedback was written."""
+    return (built / "feedback" / student / name / f"{name}.html").stat().st_mtime_ns
+
+
 def rows_of(built):
     with (built / "grades.csv").open(newline="") as lines:
         return {(row["student_id"], row["assignment"]): row for row in csv.DictReader(lines)}
@@ -172,7 +177,10 @@ def test_a_person_s_points_come_into_the_table(built, table):
         answer = book.find_grade("a1_question", "a1_noising", "a1_noising", "right")
         answer.manual_score, answer.needs_manual_grade = 3, False  # as the formgrader saves a mark
         book.db.commit()
+    before = written(built, "right", "a1_noising"), written(built, "right", NAMES[1])
     grading.grade(built)
+    after = written(built, "right", "a1_noising"), written(built, "right", NAMES[1])
+    assert all(later > earlier for later, earlier in zip(after, before, strict=True))
     row = rows_of(built)["right", "a1_noising"]
     assert float(row["score"]) == float(table["right", "a1_noising"]["score"]) + 3
     assert [table["right", "a1_noising"]["status"], row["status"]] == ["to read", "graded"]
@@ -213,8 +221,10 @@ def test_what_changed_is_graded_again_and_bad_files_stop_nobody(built, table, ca
         (built / "submitted" / student / name / file).write_text("{}")
     handed_in(built, "broken", "a1_noising", {})
     (built / "submitted" / "broken" / "a1_noising" / "a1_noising.ipynb").write_text("{")
+    before = [written(built, "right", name) for name in NAMES]
     with pytest.raises(InputError) as raised:
         grading.grade(built)
+    assert [written(built, "right", name) > earlier for name, earlier in zip(NAMES, before, strict=True)] == [True] + 4 * [False]
     said, out = str(raised.value), capsys.readouterr().out
     assert "otto, a1_noising: expected a1_noising.ipynb, as it was released; found a1_noising (1).ipynb" in said
     assert "ida, a1_noise: there is no such assignment; there are a1_noising" in said

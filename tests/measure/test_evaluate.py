@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from minidiff import commands
+from minidiff.__main__ import main
+from minidiff.digits.mnist import load_digits
 from minidiff.measure import evaluate
 from minidiff.measure.evaluate import (
     METRICS,
@@ -39,7 +42,15 @@ def models():
 
 @pytest.fixture(scope="module")
 def by(models):
-    return reference(models["judge"])
+    """The reference, but its moments are of the first 10,000 training images: all of them take minutes."""
+
+    def fewer(split):
+        digits = load_digits(split)
+        return digits._replace(images=digits.images[:10_000], labels=digits.labels[:10_000])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minidiff.measure.reference.load_digits", fewer)
+        return reference(models["judge"])
 
 
 def row(method="cfg", s=2.0, seed=0, as_asked=0.98, frechet=3.0, **more):
@@ -194,3 +205,24 @@ def test_a_stored_row_is_measured_again(models, by, method, s):
         error = share_error(round(130 * p), 130) + share_error(round(stored.n * p), stored.n)
         assert abs(getattr(again, name) - p) < 5 * error, name
     assert torch.tensor(again.frechet).isfinite()
+
+
+def test_the_command_prints_and_writes_every_row_and_goes_on(by, tmp_path, capsys, monkeypatch):
+    """Real digits and every method at every scale; then one more scale: only its rows are new; then other steps: refused."""
+    monkeypatch.setattr(commands, "reference", lambda judge: by)  # made once for all tests
+    out = tmp_path / "t.csv"
+    asked = f"evaluate --n 13 --steps 1 --seeds 1 --out {out} --methods cfg cg --scales".split()
+    assert main([*asked, "2", "0"]) == 0
+    first = out.read_text().splitlines()
+    assert first[0] == "# python -m minidiff evaluate --methods cfg cg --scales 0 2 --n 13 --seeds 1 --steps 1"
+    rows = read_rows(out)
+    assert [(row.method, row.s, row.w) for row in rows[16:]] == [("cfg", 0, -1), ("cfg", 2, 1), ("cg", 0, 0), ("cg", 2, 2)]
+    assert {row.method for row in rows[:16]} == {"real"}
+    assert len(capsys.readouterr().out.splitlines()) == 20 + 1 + 2 + 5  # rows; then a table with a head
+    assert main([*asked, "0", "2", "3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 2 + 7
+    assert set(rows) < set(read_rows(out))
+    before = out.read_bytes()
+    assert main([*asked, "0", "2", "3", "--steps", "2"]) == 2
+    assert "measured with n = 130, 1 steps" in capsys.readouterr().err
+    assert out.read_bytes() == before

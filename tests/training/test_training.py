@@ -15,7 +15,6 @@ from minidiff.digits.mnist import Digits, load_digits
 from minidiff.nets.unet import VPrediction
 from minidiff.symbols import InputError
 from minidiff.training import loop, losses
-from minidiff.training.device import device
 from minidiff.training.draws import Draws
 from minidiff.training.loop import curve, learning_rate, train, training_steps
 from minidiff.training.recipes import LIVE, RECIPES
@@ -248,20 +247,42 @@ def test_compiling_is_asked_for_and_happens_once(digits, monkeypatch):
         list(training_steps(LIVE["unet"], digits))
 
 
+@pytest.mark.parametrize(
+    ("one", "limit", "steps"),
+    [(0.25, "180", 700), (0.25, "100", 400), (0.1, "180", 1_200), (2.0, "180", loop.LEAST), (2.0, "inf", 1_200)],
+)
+def test_a_lesson_takes_no_more_steps_than_fit(one, limit, steps, digits, monkeypatch):
+    """On a clock on which a step takes `one` second, the first two and one in the middle ten times as long."""
+    clock, seen = [0.0], []
+
+    def training(recipe, digits):
+        for step in range(1, recipe.steps + 1):
+            clock[0] += 10 * one if step in (1, 2, 5) else one
+            seen.append(step)
+            yield step
+
+    monkeypatch.setattr(loop, "training_steps", training)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setenv("MINIDIFF_SECONDS", limit)
+    assert LIVE["unet"].steps == 1_200
+    assert loop.fitted(LIVE["unet"], digits) == replace(LIVE["unet"], steps=steps)
+    assert len(seen) == (0 if limit == "inf" else 7)
+
+
+def test_fitting_really_takes_steps_and_refuses_a_wrong_limit(digits, monkeypatch):
+    recipe = replace(LIVE["judge"], steps=900, batch=8)
+    monkeypatch.setenv("MINIDIFF_SECONDS", "1e-3")
+    assert loop.fitted(recipe, digits).steps == loop.LEAST
+    monkeypatch.setenv("MINIDIFF_SECONDS", "1e6")
+    assert loop.fitted(recipe, digits) == recipe
+    for wrong in ("soon", "0", "-5", "nan"):
+        monkeypatch.setenv("MINIDIFF_SECONDS", wrong)
+        with pytest.raises(InputError, match="MINIDIFF_SECONDS must be a positive number"):
+            loop.fitted(recipe, digits)
+
+
 def test_curve_is_short_and_keeps_the_mean():
     values = [float(i) for i in range(120)]
     short = curve(values)
     assert len(short) <= 50
     assert sum(short) / len(short) == pytest.approx(59.5, rel=0.02)
-
-
-def test_device_setting(monkeypatch):
-    monkeypatch.setenv("MINIDIFF_DEVICE", "cpu")
-    assert device() == torch.device("cpu")
-    monkeypatch.setenv("MINIDIFF_DEVICE", "tpu")
-    with pytest.raises(InputError, match="must be cpu, cuda or auto, got 'tpu'"):
-        device()
-    monkeypatch.setenv("MINIDIFF_DEVICE", "cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="no GPU here"):
-        device()
