@@ -1,6 +1,6 @@
 """Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto; how to train: MINIDIFF_PRECISION=float32|auto, MINIDIFF_COMPILE=0|1.
 
-How long a lesson may train: MINIDIFF_SECONDS=180.
+How long a lesson may train: MINIDIFF_SECONDS=150.
 """
 
 import math
@@ -51,11 +51,11 @@ def compiled() -> bool:
 
 
 def live_seconds() -> float:
-    """The seconds that a lesson's training may take: MINIDIFF_SECONDS, 180 by default; inf is as long as it wants.
+    """The seconds that a lesson's training may take: MINIDIFF_SECONDS, 150 by default; inf is as long as it wants.
 
     Raises InputError for what is no positive number.
     """
-    wanted = os.environ.get("MINIDIFF_SECONDS", "180")
+    wanted = os.environ.get("MINIDIFF_SECONDS", "150")
     try:
         seconds = float(wanted)
     except ValueError:
