@@ -110,4 +110,5 @@ RECIPES = {
 # Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers; loop.fitted shortens them.
 _LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200}
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}
+LIVE["classifier"] = replace(LIVE["classifier"], optimizers=muon, peak_lr=5e-3)  # better than AdamW after so few steps
 BUDGETS = {"full": RECIPES, "live": LIVE}
