@@ -249,7 +249,7 @@ def test_compiling_is_asked_for_and_happens_once(digits, monkeypatch):
 
 @pytest.mark.parametrize(
     ("one", "limit", "steps"),
-    [(0.25, None, 600), (0.25, "100", 400), (0.1, None, 1_200), (2.0, None, loop.LEAST), (2.0, "inf", 1_200)],
+    [(0.25, None, 600), (0.25, "110", 400), (0.1, None, 1_200), (2.0, None, loop.LEAST), (2.0, "inf", 1_200)],
 )
 def test_a_lesson_takes_no_more_steps_than_fit(one, limit, steps, digits, monkeypatch):
     """On a clock on which a step takes `one` second, the first two and one in the middle ten times as long."""
