@@ -7,6 +7,7 @@ from minidiff.commands import evaluate_methods, sample_digits, train_model, veri
 from minidiff.measure.evaluate import Setting
 from minidiff.symbols import InputError
 from minidiff.training.generation import METHODS
+from minidiff.training.later import FRESH_NOISE
 from minidiff.training.recipes import BUDGETS, RECIPES
 
 EPILOG = """\
@@ -98,7 +99,8 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--w", type=float, default=1.0, help="guidance weight (default 1)")
     sample.add_argument("--method", choices=METHODS, default="cfg", help="cfg (default), cg, or cg_cond")
     sample.add_argument("--steps", type=int, default=50, help="DDIM steps, 1..T (default 50)")
-    sample.add_argument("--seed", type=int, default=0, help="of the starting noise (default 0)")
+    sample.add_argument("--eta", type=float, default=0.0, help="fresh noise in every step, 0..1 (default 0: DDIM; 1: as in DDPM)")
+    sample.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
     sample.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
     sample.add_argument(
         "--out", default="digits.png", metavar="F", help=".png: a picture, a row for each digit or sentence; .npz: x, y"
@@ -132,7 +134,8 @@ def _add_evaluate(sub: argparse._SubParsersAction, raw: type) -> None:
     evaluate = sub.add_parser("evaluate", help="measure every method over w", description=EVALUATE, formatter_class=raw)
     what = evaluate.add_mutually_exclusive_group()
     what.add_argument("--variants", action="store_true", help="the later ideas, each searched over five settings of its own")
-    what.add_argument("--methods", nargs="+", choices=[*METHODS, "exact"], default=usual.methods, help="default: all but exact")
+    choices = [*METHODS, "exact", *FRESH_NOISE]
+    what.add_argument("--methods", nargs="+", choices=choices, default=usual.methods, help=f"default: {', '.join(METHODS)}")
     evaluate.add_argument("--scales", nargs="+", type=float, default=usual.scales, metavar="S", help=f"default {scales}")
     evaluate.add_argument("--n", type=int, default=usual.each, metavar="N", help=f"images of each digit (default {usual.each})")
     evaluate.add_argument("--seeds", type=int, default=usual.seeds, metavar="K", help=f"seeds 0..K-1 (default {usual.seeds})")

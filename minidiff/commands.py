@@ -97,9 +97,8 @@ def sample_digits(options: argparse.Namespace) -> None:
         raise InputError(f"--out must end in .png or .npz, got {options.out!r}.")
     _positive("--n", options.n)
     guided, y, asked = _by_prompt(options) if options.prompt else _by_digit(options)
-    x_0 = generate(
-        guided, y.repeat_interleave(options.n, dim=0).to(device()), options.w, options.steps, options.seed, progress=True
-    )
+    guided, rows = guided._replace(eta=options.eta), y.repeat_interleave(options.n, dim=0).to(device())
+    x_0 = generate(guided, rows, options.w, options.steps, options.seed, progress=True)
     write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, np.repeat(asked, options.n)))
     what = ", ".join(map(repr, options.prompt)) if options.prompt else options.digit
     print(f"wrote {out}: {options.n} x {what} by {options.method}, w = {options.w:g}, seed {options.seed}")

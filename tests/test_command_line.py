@@ -41,6 +41,12 @@ def test_arrays_are_the_package_s_own_samples_and_the_same_twice(tmp_path, capsy
     assert "wrote" in capsys.readouterr().out
 
 
+def test_eta_adds_fresh_noise(tmp_path):
+    assert run("sample", "--digit", "3", "--steps", 4, "--seed", 5, "--eta", 0.7, "--out", tmp_path / "e.npz") == 0
+    expected = generate(cfg(load("unet"))._replace(eta=0.7), torch.tensor([3]), w=1.0, steps=4, seed=5)
+    assert (np.load(tmp_path / "e.npz")["x"] == to_bytes(expected).numpy()).all()
+
+
 @pytest.mark.parametrize("method", ["cfg", "cg"])
 def test_picture_has_a_row_for_each_digit(tmp_path, method):
     assert run("sample", "--digit", "0-2", "--n", 3, "--method", method, "--steps", 2, "--out", tmp_path / "p.png") == 0
@@ -138,6 +144,7 @@ def test_help_teaches(capsys):
         (["sample", "--digit", "10"], "Unknown digit in '10': this model knows 0 to 9"),
         (["sample", "--digit", "seven"], "A digit, or digits like"),
         (["sample", "--digit", "9-0"], "No digit in '9-0': write the smaller one first"),
+        (["sample", "--eta", "1.5"], "eta must lie in [0, 1]"),
         (["sample", "--w", "nan"], "w must be a finite number, got nan"),
         (["sample", "--w", "inf", "--method", "cg"], "w must be a finite number, got inf"),
         (["sample", "--steps", "0"], "between 1 and T = 1000, got 0"),

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,9 +27,9 @@ from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained
 from minidiff.training.device import device
 from minidiff.training.generation import METHODS, generate
-from minidiff.training.later import VARIANTS
+from minidiff.training.later import FRESH_NOISE, VARIANTS
 
-EVERY = {**METHODS, "exact": EXACT, **VARIANTS}  # all that can be measured, by name
+EVERY = {**METHODS, "exact": EXACT, **FRESH_NOISE, **VARIANTS}  # all that can be measured, by name
 SCALES = (0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 10.0)  # s, the power of p(y|x_t); the same for every method
 METRICS = ("as_asked", "sure", "frechet", "precision", "recall", "diversity")
 SHARES = ("as_asked", "sure")  # shares of independent images, with the standard error of a share
@@ -65,7 +66,7 @@ class Setting(NamedTuple):
         """The command that makes the file."""
         defaults, words = Setting(), ["python -m minidiff evaluate"]
         if self.methods != defaults.methods:
-            words += ["--methods", *self.methods]
+            words += ["--methods", *(shlex.quote(method) for method in self.methods)]
         if self.scales != defaults.scales:
             words += ["--scales", *(f"{s:g}" for s in self.scales)]
         return " ".join([*words, f"--n {self.each} --seeds {self.seeds} --steps {self.steps}"])

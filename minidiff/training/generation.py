@@ -23,19 +23,23 @@ BATCH = 250  # images sampled at once: well under 1 GB, gradients included
 class Ready(Protocol):
     """A method that can draw."""
 
-    def path(self, y: Asked, w: float, x_T: Images, steps: int) -> Iterator[Sample]:
-        """From noise to images, a row of x_T for a row of y."""
+    def path(self, y: Asked, w: float, x_T: Images, steps: int, generator: torch.Generator) -> Iterator[Sample]:
+        """From noise to images, a row of x_T for a row of y; fresh noise, where a step wants it, from the generator."""
 
 
 class Guided(NamedTuple):
-    """A method with its trained models in it: denoiser(y, w) is its guided denoiser, on this schedule. y: labels or tokens."""
+    """A method with its trained models in it: denoiser(y, w) is its guided denoiser, on this schedule. y: labels or tokens.
+
+    eta: how much of the noise is fresh in every DDIM step, from 0, none, to 1, as much as in DDPM's   [Song 2020, eq. 16]
+    """
 
     denoiser: Callable[[Asked, float], Denoiser]
     schedule: NoiseSchedule
+    eta: float = 0.0
 
-    def path(self, y: Asked, w: float, x_T: Images, steps: int) -> Iterator[Sample]:
-        """DDIM, eta = 0, from noise to images, a row of x_T for a row of y."""
-        return ddim_path(self.denoiser(y, w), x_T, self.schedule, steps)
+    def path(self, y: Asked, w: float, x_T: Images, steps: int, generator: torch.Generator) -> Iterator[Sample]:
+        """DDIM from noise to images, a row of x_T for a row of y. Raises InputError unless 0 <= eta <= 1."""
+        return ddim_path(self.denoiser(y, w), x_T, self.schedule, steps, self.eta, generator)
 
 
 def branches(unet: Trained, y: Labels) -> tuple[Denoiser, Denoiser]:
@@ -111,16 +115,19 @@ METHODS = {
 }
 
 
-def start_noise(n: int, seed: int) -> Images:
+def start_noise(n: int, seed: int | torch.Generator) -> Images:
     """x_T: n images of N(0, I), drawn on the CPU from this seed. The first images do not depend on n."""
-    return draw_noise(torch.empty(n, 1, 28, 28), torch.Generator().manual_seed(seed))
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    return draw_noise(torch.empty(n, 1, 28, 28), generator)
 
 
 def generate(guided: Ready, y: Asked, w: float, steps: int = 50, seed: int = 0, progress: bool = False) -> Images:
     """One image a row of y (label, or tokens): the method's path from start_noise(len(y), seed), BATCH at a time, on y's device.
 
-    The same arguments give the same images on the same machine, bit for bit. Raises InputError if they are not finite.
+    The same arguments give the same images on the same machine, bit for bit. The generator of x_T goes on with what fresh noise
+    the steps want (eta > 0; images then depend on n). Raises InputError if the images are not finite.
     """
+    generator = torch.Generator().manual_seed(seed)
     with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
 
         def watched(path: Iterator[Sample]) -> Iterator[Sample]:
@@ -129,6 +136,6 @@ def generate(guided: Ready, y: Asked, w: float, steps: int = 50, seed: int = 0, 
                 yield sample
 
         pieces = []
-        for x_T, told in zip(start_noise(len(y), seed).split(BATCH), y.split(BATCH), strict=True):
-            pieces.append(last(watched(guided.path(told, w, x_T.to(y.device), steps))))
+        for x_T, told in zip(start_noise(len(y), generator).split(BATCH), y.split(BATCH), strict=True):
+            pieces.append(last(watched(guided.path(told, w, x_T.to(y.device), steps, generator))))
         return torch.cat(pieces)

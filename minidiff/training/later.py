@@ -14,7 +14,7 @@ from minidiff.diffusion.variants import autoguided, limited, plus_plus_path, pro
 from minidiff.digits.mnist import load_digits
 from minidiff.symbols import Denoiser, Images, Labels, Points, Steps
 from minidiff.training.checkpoints import Trained, same_origin
-from minidiff.training.generation import Guided, Method, branches
+from minidiff.training.generation import METHODS, Guided, Method, branches
 from minidiff.training.loop import train
 from minidiff.training.recipes import RECIPES
 
@@ -64,6 +64,15 @@ def away_from_early(steps: int) -> Method:
     return Method(("unet",), build, 1.0)
 
 
+def with_fresh_noise(method: Method, eta: float = 1.0) -> Method:
+    """The method with fresh noise in every DDIM step   [Song 2020, eq. 16]. Off: eta = 0, the method itself."""
+
+    def build(*models: Trained) -> Guided:
+        return method.build(*models)._replace(eta=eta)
+
+    return Method(method.needs, build, method.s_at_zero)
+
+
 @cache
 def weakened(steps: int, name: str = "unet") -> Trained:
     """The recipe of this name after so few steps, trained here and now with seed 0: a bad version of the shipped network."""
@@ -80,8 +89,8 @@ class PlusPlus(NamedTuple):
 
     unet: Trained
 
-    def path(self, y: Labels, scale: float, x_T: Images, steps: int) -> Iterator[Sample]:
-        """From noise to images, a row of x_T for a row of y."""
+    def path(self, y: Labels, scale: float, x_T: Images, steps: int, generator: torch.Generator) -> Iterator[Sample]:
+        """From noise to images, a row of x_T for a row of y; no fresh noise."""
         schedule = self.unet.schedule
         cond, null = (clipped(eps, schedule) for eps in branches(self.unet, y))
         return plus_plus_path(cond, null, x_T, schedule, scale, steps)
@@ -115,3 +124,4 @@ VARIANTS = {
     "autoguidance 150": away_from_early(150),
     "autoguidance 400": away_from_early(400),
 }
+FRESH_NOISE = {f"{name} eta 1": with_fresh_noise(method) for name, method in METHODS.items()}

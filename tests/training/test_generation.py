@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from minidiff.diffusion.guidance import clipped
+from minidiff.diffusion.samplers import ddim_path, last
 from minidiff.nets.conditioning import bind
+from minidiff.symbols import InputError
 from minidiff.training.checkpoints import load
-from minidiff.training.generation import METHODS, start_noise
+from minidiff.training.generation import METHODS, cfg, generate, start_noise
+from minidiff.training.later import FRESH_NOISE
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,29 @@ def test_the_scale_of_a_plain_model_gives_that_model(method, s, model, told):
     plain = clipped(bind(net["unet"], c), models[model].schedule)(x_t, t)
     guided = build(*(models[name] for name in needs)).denoiser(y, s - s_at_zero)(x_t, t)
     torch.testing.assert_close(guided, plain, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_fresh_noise_comes_from_the_generator_of_x_T_and_of_this_amount(eta):
+    y, unet, generator = torch.tensor([3, 7]), load("unet"), torch.Generator().manual_seed(4)
+    x_T, guided = start_noise(2, generator), cfg(unet)
+    expected = last(ddim_path(guided.denoiser(y, 1.0), x_T, unet.schedule, 3, eta, generator))
+    assert torch.equal(generate(guided._replace(eta=eta), y, 1.0, 3, seed=4), expected)
+    assert torch.equal(x_T, start_noise(2, 4))
+    plain = generate(guided, y, 1.0, 3, seed=4)
+    assert torch.equal(plain, expected) == (eta == 0)
+
+
+def test_fresh_noise_outside_0_to_1_is_refused():
+    with pytest.raises(InputError, match=r"eta must lie in \[0, 1\].* got eta = 1.5"):
+        generate(cfg(load("unet"))._replace(eta=1.5), torch.tensor([3]), 1.0, 2)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_with_fresh_noise_is_the_method_but_for_eta(name):
+    plain, noisy = METHODS[name], FRESH_NOISE[f"{name} eta 1"]
+    models = [load(model) for model in plain.needs]
+    y, x_t, t = torch.tensor([3, 7]), start_noise(2, 0), torch.tensor([900, 200])
+    first, second = plain.build(*models), noisy.build(*models)
+    assert (plain.needs, plain.s_at_zero, first.eta, second.eta) == (noisy.needs, noisy.s_at_zero, 0.0, 1.0)
+    assert torch.equal(first.denoiser(y, 2.0)(x_t, t), second.denoiser(y, 2.0)(x_t, t))
