@@ -17,7 +17,7 @@ WORKERS ?= 2
 TESTS = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup lessons test unit mutants grading lint lab assignments handout grade formgrade book playground book-test
-.PHONY: train quality trials bench crosscheck evaluate exact unconditional variants sentences picture store clean
+.PHONY: train quality trials bench crosscheck evaluate exact fresh-noise unconditional variants sentences picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -113,7 +113,10 @@ evaluate: setup ## measure every method over w; writes data/results/guidance.csv
 exact: setup ## measure guidance with the exact denoiser of the training images, no network; writes data/results/exact.csv
 	$(PY) -m minidiff evaluate --methods exact --scales 1 1.25 1.5 2 3 4 6 10 --seeds 3 --out data/results/exact.csv
 
-unconditional: setup ## measure autoguidance of the unconditional U-Net; writes data/results/unconditional.csv
+fresh-noise: setup ## measure CFG and CG with fresh noise in every DDIM step; writes data/results/fresh_noise.csv
+	$(PY) -m minidiff evaluate --methods "cfg eta 1" "cg eta 1" --scales 1 1.25 2 3 4 --seeds 2 --out data/results/fresh_noise.csv
+
+unconditional: setup ## measure autoguidance and fresh noise where nobody asks for a digit; writes data/results/unconditional.csv
 	$(PY) -m minidiff.measure.unconditional data/results/unconditional.csv
 
 variants: setup ## measure the later ideas of lesson 12, each over as many settings; writes data/results/variants.csv

@@ -1,6 +1,7 @@
 """The harness: rows, seeds put together, files that are continued, refused, and measured again."""
 
 import math
+import shlex
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,10 @@ from minidiff.training.checkpoints import load
 from minidiff.training.generation import METHODS
 
 STORED = Path(__file__).resolve().parents[2] / "data" / "results" / "guidance.csv"
-EXACT = STORED.with_name("exact.csv")
+OTHERS = {
+    "exact": Setting(("exact",), (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0), seeds=3),
+    "fresh_noise": Setting(("cfg eta 1", "cg eta 1"), (1.0, 1.25, 2.0, 3.0, 4.0), seeds=2),
+}
 SMALL = Setting(("cfg",), (0.0, 2.0), seeds=2, each=13, steps=2)
 
 
@@ -98,8 +102,20 @@ def test_the_table_of_the_readme_is_the_stored_one():
     shown = [line for line in lines if line.startswith(("| real |", "| cfg |", "| cg |", "| cg_cond |"))]
     assert len(shown) >= 8
     assert set(shown) <= set(as_table(points(read_rows(STORED))).splitlines())
-    exact = [line for line in as_table(points(read_rows(EXACT))).splitlines() if line.startswith("| exact |")]
-    assert exact == [line for line in lines if line.startswith("| exact |")]
+    for name, setting in OTHERS.items():
+        starts = tuple(f"| {method} |" for method in setting.methods)
+        stored = as_table(points(read_rows(STORED.with_name(f"{name}.csv")))).splitlines()
+        assert [line for line in stored if line.startswith(starts)] == [line for line in lines if line.startswith(starts)]
+
+
+@pytest.mark.parametrize("setting", OTHERS.values())
+def test_the_command_in_a_file_asks_for_what_is_in_it(setting, monkeypatch):
+    asked = []
+    monkeypatch.setattr(commands, "sweep", lambda models, by, setting, rows: asked.append(setting) or [])
+    monkeypatch.setattr(commands, "reference", lambda judge: None)
+    monkeypatch.setattr(commands, "real_ones", lambda by, setting: [])
+    assert main(shlex.split(setting.command())[3:]) == 0  # without python -m minidiff
+    assert asked == [setting]
 
 
 def test_an_interrupted_evaluation_continues_to_the_same_file(models, by, tmp_path):
@@ -185,11 +201,13 @@ def test_the_stored_table_is_whole_and_of_the_shipped_weights(models):
     assert STORED.read_bytes() == as_csv(rows, setting)
 
 
-def test_the_stored_table_of_the_exact_denoiser_is_whole_and_measured_like_the_other(models):
-    rows = read_rows(EXACT)
-    setting = Setting(("exact",), (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0), seeds=3)
-    assert len(continued(EXACT, models, setting)) == 16 + 3 * 8
-    assert EXACT.read_bytes() == as_csv(rows, setting)
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_stored_tables_are_whole_and_measured_like_the_first(models, name):
+    """The exact denoiser's, and the one with fresh noise."""
+    path, setting = STORED.with_name(f"{name}.csv"), OTHERS[name]
+    rows = read_rows(path)
+    assert len(continued(path, models, setting)) == 16 + setting.count()
+    assert path.read_bytes() == as_csv(rows, setting)
     for one, other in zip(rows[:16], read_rows(STORED)[:16], strict=True):  # real digits; another machine may round otherwise
         assert one[:6] == other[:6]
         assert one[6:12] == pytest.approx(other[6:12], abs=1e-4)
