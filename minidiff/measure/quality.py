@@ -46,10 +46,11 @@ def of_ddpm(ddpm: Trained, by: Reference, n: int = N) -> dict:
     return of_unconditional(bind(ddpm.net["unet"]), ddpm.schedule, by, n)
 
 
-def of_unconditional(eps: Denoiser, schedule: NoiseSchedule, by: Reference, n: int = N) -> dict:
-    """The same of any denoiser that is told nothing."""
-    noise = start_noise(n, SEED).to(device()).split(BATCH)
-    x_0 = torch.cat([last(ddim_path(clipped(eps, schedule), x_T, schedule, STEPS)) for x_T in noise])
+def of_unconditional(eps: Denoiser, schedule: NoiseSchedule, by: Reference, n: int = N, eta: float = 0.0) -> dict:
+    """The same of any denoiser that is told nothing; eta > 0: with fresh noise in every DDIM step."""
+    generator = torch.Generator().manual_seed(SEED)
+    noise = start_noise(n, generator).to(device()).split(BATCH)
+    x_0 = torch.cat([last(ddim_path(clipped(eps, schedule), x_T, schedule, STEPS, eta, generator)) for x_T in noise])
     sure = confident(by.judge, x_0)
     found = {
         "judge_sure": sure,

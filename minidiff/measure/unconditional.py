@@ -2,8 +2,8 @@
 
 Autoguidance [Karras 2024, 2406.02507] of the unconditional U-Net: eps_good + w (eps_good - eps_weak), with no labels anywhere.
 full: the shipped network; the weak one is the same recipe after 400 steps. live: a lesson's run; the weak one is the same run's
-own average as it stood after some of its steps, so it costs no training. n = 1,000, DDIM with 50 steps, seed 0; rows in the file
-are kept when the command is interrupted, and are not made again.
+own average as it stood after some of its steps, so it costs no training. n = 1,000, DDIM with 50 steps, without fresh noise
+(eta = 0) and with it (eta = 1), seed 0; rows in the file are kept when the command is interrupted, and are not made again.
 """
 
 import copy
@@ -24,11 +24,11 @@ from minidiff.training.loop import training_steps
 from minidiff.training.recipes import LIVE, RECIPES
 
 WEAK_OF_FULL = 400
-SETTINGS = {  # (steps of the weak one, w): w = 0 is the network alone
-    "full": ((WEAK_OF_FULL, 0.0), (WEAK_OF_FULL, 1.0), (WEAK_OF_FULL, 2.0), (WEAK_OF_FULL, 3.0)),
-    "live": ((300, 0.0), (300, 1.0), (300, 2.0), (300, 3.0), (150, 2.0)),
+SETTINGS = {  # (steps of the weak one, w, eta): w = 0 is the network alone
+    "full": tuple((WEAK_OF_FULL, w, eta) for eta in (0.0, 1.0) for w in (0.0, 1.0, 2.0, 3.0)),
+    "live": tuple((*pair, eta) for eta in (0.0, 1.0) for pair in ((300, 0.0), (300, 1.0), (300, 2.0), (300, 3.0), (150, 2.0))),
 }
-FIELDS = ("network", "weak_steps", "w", "judge_sure", "judge_sure_error", "frechet", "grain_percent")
+FIELDS = ("network", "weak_steps", "w", "eta", "judge_sure", "judge_sure_error", "frechet", "grain_percent")
 
 
 def stages(network: str) -> dict[int, Denoiser]:
@@ -36,7 +36,7 @@ def stages(network: str) -> dict[int, Denoiser]:
     if network == "full":
         nets = {0: load("ddpm").net, WEAK_OF_FULL: weakened(WEAK_OF_FULL, "ddpm").net}
     else:
-        wanted, nets = {steps for steps, _ in SETTINGS[network]}, {}
+        wanted, nets = {steps for steps, _, _ in SETTINGS[network]}, {}
         for state in training_steps(LIVE["ddpm"], load_digits("train")):
             if state.step in wanted or state.step == LIVE["ddpm"].steps:
                 nets[state.step] = copy.deepcopy(state.average)
@@ -44,35 +44,38 @@ def stages(network: str) -> dict[int, Denoiser]:
     return {steps: bind(net.eval().requires_grad_(False).to(device())["unet"]) for steps, net in nets.items()}
 
 
-def measured(of: dict[int, Denoiser], network: str, weak_steps: int, w: float, by: Reference, n: int = N) -> dict:
-    """One row."""
+def measured(of: dict[int, Denoiser], network: str, setting: tuple[int, float, float], by: Reference, n: int = N) -> dict:
+    """One row: with these steps of the weak one, this w, this eta."""
+    weak_steps, w, eta = setting
     eps = autoguided(of[0], of[weak_steps], w) if w else of[0]
-    found = of_unconditional(eps, RECIPES["ddpm"].schedule(), by, n)
-    return {"network": network, "weak_steps": weak_steps, "w": w} | {key: round(value, 4) for key, value in found.items()}
+    found = of_unconditional(eps, RECIPES["ddpm"].schedule(), by, n, eta)
+    named = {"network": network, "weak_steps": weak_steps, "w": w, "eta": eta}
+    return named | {key: round(value, 4) for key, value in found.items()}
 
 
 def as_table(rows: list[dict]) -> str:
     """The rows of the file as a markdown table."""
-    lines = ["| network | weak one, steps | w | judge sure (%) | Frechet / real |", "|---|---|---|---|---|"]
+    lines = ["| network | weak one, steps | w | eta | judge sure (%) | Frechet / real | grain (%) |", "|---" * 7 + "|"]
     for row in rows:
         sure = f"{100 * float(row['judge_sure']):.1f} ± {100 * float(row['judge_sure_error']):.1f}"
         weak = row["weak_steps"] if float(row["w"]) else "none"
-        lines.append(f"| {row['network']} | {weak} | {float(row['w']):g} | {sure} | {float(row['frechet']):.2f} |")
+        found = f"{sure} | {float(row['frechet']):.2f} | {float(row['grain_percent']):.1f}"
+        lines.append(f"| {row['network']} | {weak} | {float(row['w']):g} | {float(row['eta']):g} | {found} |")
     return "\n".join(lines)
 
 
 def main(path: Path, *chosen: str) -> None:
     """Make every row of the chosen networks that is not yet in the file; print it; write the file after every row."""
-    rows = kept(path)
-    there, by = {(row["network"], int(row["weak_steps"]), float(row["w"])) for row in rows}, reference(load("judge"))
+    rows, by = kept(path), reference(load("judge"))
+    there = {(row["network"], int(row["weak_steps"]), float(row["w"]), float(row["eta"])) for row in rows}
     for network in chosen or SETTINGS:
-        missing = [pair for pair in SETTINGS[network] if (network, *pair) not in there]
+        missing = [setting for setting in SETTINGS[network] if (network, *setting) not in there]
         of = stages(network) if missing else {}
-        for pair in missing:
-            rows.append(measured(of, network, *pair, by))
+        for setting in missing:
+            rows.append(measured(of, network, setting, by))
             print(rows[-1], flush=True)
-            setting = f"n = {N}; DDIM {STEPS} steps; seed 0; frechet in floors"
-            write(path, f"python -m minidiff.measure.unconditional {path.name}: {setting}", FIELDS, rows)
+            how = f"n = {N}; DDIM {STEPS} steps; seed 0; frechet in floors"
+            write(path, f"python -m minidiff.measure.unconditional {path.name}: {how}", FIELDS, rows)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from minidiff.measure import unconditional
+from minidiff.diffusion.guidance import clipped
+from minidiff.diffusion.samplers import ddim_path, last
+from minidiff.diffusion.schedule import cosine
+from minidiff.measure import quality, unconditional
 from minidiff.measure.reference import Reference
 from minidiff.measure.rows import kept
 from minidiff.measure.unconditional import SETTINGS, as_table, measured, stages
 from minidiff.training.checkpoints import load
+from minidiff.training.generation import start_noise
 from minidiff.training.recipes import LIVE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,18 +25,38 @@ NOBODY = Reference(*[None] * 5)  # nothing is measured with it
 
 def test_a_row_is_of_the_good_network_moved_away_from_the_weak_one(monkeypatch):
     drawn = []
-    monkeypatch.setattr(unconditional, "of_unconditional", lambda eps, schedule, by, n: drawn.append(eps) or {"frechet": 1.23456})
+
+    def drawing(eps, schedule, by, n, eta):
+        drawn.append((eps, eta))
+        return {"frechet": 1.23456}
+
+    monkeypatch.setattr(unconditional, "of_unconditional", drawing)
     x_t, t = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 900])
     nets = {0: lambda x, level: 2 * x, 300: lambda x, level: x}
-    assert measured(nets, "live", 300, 3.0, NOBODY) == {"network": "live", "weak_steps": 300, "w": 3.0, "frechet": 1.2346}
-    measured(nets, "live", 300, 0.0, NOBODY)
-    assert_close(drawn[0](x_t, t), 5 * x_t)  # 2 + 3 (2 - 1)
-    assert_close(drawn[1](x_t, t), 2 * x_t)
+    row = measured(nets, "live", (300, 3.0, 1.0), NOBODY)
+    assert row == {"network": "live", "weak_steps": 300, "w": 3.0, "eta": 1.0, "frechet": 1.2346}
+    measured(nets, "live", (300, 0.0, 0.0), NOBODY)
+    assert_close(drawn[0][0](x_t, t), 5 * x_t)  # 2 + 3 (2 - 1)
+    assert_close(drawn[1][0](x_t, t), 2 * x_t)
+    assert [eta for _, eta in drawn] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_what_is_measured_is_drawn_with_this_eta(monkeypatch, eta):
+    """Four images from a denoiser of one line; nothing but the drawing is real."""
+    drawn, schedule, generator = [], cosine(), torch.Generator().manual_seed(quality.SEED)
+    monkeypatch.setattr(quality, "confident", lambda judge, x_0: drawn.append(x_0) or 0.5)
+    monkeypatch.setattr(Reference, "frechet", lambda by, x_0: 6.0)
+    monkeypatch.setattr(Reference, "floor", lambda by, n: 2.0)
+    found = quality.of_unconditional(lambda x_t, t: 0.9 * x_t, schedule, NOBODY, n=4, eta=eta)
+    assert (found["judge_sure"], found["judge_sure_error"], found["frechet"]) == (0.5, 0.25, 3.0)
+    x_T, eps = start_noise(4, generator), clipped(lambda x_t, t: 0.9 * x_t, schedule)
+    assert_close(drawn[0], last(ddim_path(eps, x_T, schedule, quality.STEPS, eta, generator)))
 
 
 def test_the_weak_ones_of_a_live_run_are_its_own_average_on_the_way(monkeypatch):
     """Three different networks, none of which is trained any further."""
-    monkeypatch.setitem(unconditional.SETTINGS, "live", ((1, 0.0), (2, 1.0)))
+    monkeypatch.setitem(unconditional.SETTINGS, "live", ((1, 0.0, 0.0), (2, 1.0, 1.0)))
     monkeypatch.setitem(unconditional.LIVE, "ddpm", replace(LIVE["ddpm"], steps=3, batch=4))
     of = stages("live")
     assert set(of) == {0, 1, 2}
@@ -44,17 +68,18 @@ def test_the_weak_ones_of_a_live_run_are_its_own_average_on_the_way(monkeypatch)
 
 def test_the_stored_rows_are_whole_and_readme_shows_them():
     rows = kept(STORED)
-    there = [(row["network"], int(row["weak_steps"]), float(row["w"])) for row in rows]
-    assert there == [(network, *pair) for network, pairs in SETTINGS.items() for pair in pairs]
+    there = [(row["network"], int(row["weak_steps"]), float(row["w"]), float(row["eta"])) for row in rows]
+    assert there == [(network, *setting) for network, settings in SETTINGS.items() for setting in settings]
     assert as_table(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
-    alone = {row["network"]: row for row in rows if float(row["w"]) == 0}
-    stored = {row["network"]: row for row in rows if float(row["w"]) == 2}
-    assert all(float(stored[name]["frechet"]) < float(alone[name]["frechet"]) for name in alone)
+    distance = {setting: float(row["frechet"]) for setting, row in zip(there, rows, strict=True)}
+    for network, weak in (("full", 400), ("live", 300)):
+        assert distance[network, weak, 1.0, 0.0] < distance[network, weak, 0.0, 0.0]  # autoguidance helps
+        assert distance[network, weak, 0.0, 1.0] < distance[network, weak, 0.0, 0.0]  # and so does fresh noise
 
 
 def test_the_shipped_network_alone_is_what_its_own_file_says():
     rows = kept(STORED)
     known = load("ddpm").facts["quality"]
-    (row,) = [row for row in rows if row["network"] == "full" and float(row["w"]) == 0]
+    (row,) = [row for row in rows if row["network"] == "full" and float(row["w"]) == float(row["eta"]) == 0]
     assert float(row["judge_sure"]) == pytest.approx(known["judge_sure"], abs=0.01)  # another machine rounds otherwise
     assert float(row["frechet"]) == pytest.approx(known["frechet"], rel=0.05)
