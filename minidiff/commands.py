@@ -101,7 +101,7 @@ def sample_digits(options: argparse.Namespace) -> None:
     x_0 = generate(guided, rows, options.w, options.steps, options.seed, progress=True)
     write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, np.repeat(asked, options.n)))
     what = ", ".join(map(repr, options.prompt)) if options.prompt else options.digit
-    print(f"wrote {out}: {options.n} x {what} by {options.method}, w = {options.w:g}, seed {options.seed}")
+    print(f"wrote {out}: {options.n} x {what} by {options.method}, w = {options.w:g}, eta = {options.eta:g}, seed {options.seed}")
 
 
 def _by_digit(options: argparse.Namespace) -> tuple[Guided, Labels, np.ndarray]:

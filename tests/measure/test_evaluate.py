@@ -1,6 +1,7 @@
 """The harness: rows, seeds put together, files that are continued, refused, and measured again."""
 
 import math
+import re
 import shlex
 from pathlib import Path
 
@@ -106,6 +107,29 @@ def test_the_table_of_the_readme_is_the_stored_one():
         starts = tuple(f"| {method} |" for method in setting.methods)
         stored = as_table(points(read_rows(STORED.with_name(f"{name}.csv")))).splitlines()
         assert [line for line in stored if line.startswith(starts)] == [line for line in lines if line.startswith(starts)]
+
+
+def test_what_the_readme_says_of_fresh_noise_is_in_the_two_tables():
+    """Pairs of rows with the same method, s and seed, without fresh noise and with it."""
+    fresh = read_rows(STORED.with_name("fresh_noise.csv"))
+    plain = {(row.method, row.s, row.seed): row for row in read_rows(STORED)}
+    pairs = [(plain[row.method.removesuffix(" eta 1"), row.s, row.seed], row) for row in fresh if row.method != "real"]
+    floor = sum(row.frechet for row in fresh if row.method == "real") / 16
+
+    def mean(which, metric, method, s):
+        of = [getattr(pair[which], metric) for pair in pairs if (pair[0].method, pair[0].s) == (method, s)]
+        return sum(of) / len(of)
+
+    text = " ".join((STORED.parents[2] / "README.md").read_text().split())
+    said = text[text.index("And with fresh noise?") : text.index("| cfg eta 1 |")]
+    for method, s in (("cg", 1.0), ("cfg", 1.0), ("cfg", 1.25)):
+        without, with_it = (f"{mean(which, 'frechet', method, s) / floor:.2f}" for which in (0, 1))
+        assert re.search(rf"{with_it}[^:;]* instead of {without}", said), (method, s)
+    asked = [f"{100 * mean(which, 'as_asked', 'cg', 1.0):.0f}" for which in (1, 0)]
+    assert "{} instead of {} % as asked".format(*asked) in said
+    assert f"Recall falls in {sum(b.recall < a.recall for a, b in pairs)} of the {len(pairs)} pairs" in said
+    best = [min((mean(which, "frechet", "cg", s) / floor, s) for s in (1.0, 1.25, 2.0, 3.0, 4.0)) for which in (1, 0)]
+    assert "{:.2f}, now at s = {:g}; without, on these seeds, {:.2f} at s = {:g}".format(*best[0], *best[1]) in said
 
 
 @pytest.mark.parametrize("setting", OTHERS.values())
