@@ -37,7 +37,7 @@ from minidiff.measure.reference import reference
 from minidiff.measure.search import Search, again, search, searching
 from minidiff.symbols import Images, InputError, Labels, Tokens
 from minidiff.training.checkpoints import Trained, check_writable, kind, load, only_run, same_data, save, write_atomically
-from minidiff.training.device import compiled, device, precision
+from minidiff.training.device import compiled, device, precision, sampling_precision
 from minidiff.training.draws import processes
 from minidiff.training.generation import METHODS, Guided, cfg_words, generate
 from minidiff.training.loop import Saving, train
@@ -101,7 +101,8 @@ def sample_digits(options: argparse.Namespace) -> None:
     x_0 = generate(guided, rows, options.w, options.steps, options.seed, progress=True)
     write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, np.repeat(asked, options.n)))
     what = ", ".join(map(repr, options.prompt)) if options.prompt else options.digit
-    print(f"wrote {out}: {options.n} x {what} by {options.method}, w = {options.w:g}, eta = {options.eta:g}, seed {options.seed}")
+    how = f"w = {options.w:g}, eta = {options.eta:g}, seed {options.seed}, {sampling_precision(device())}"
+    print(f"wrote {out}: {options.n} x {what} by {options.method}, {how}")
 
 
 def _by_digit(options: argparse.Namespace) -> tuple[Guided, Labels, np.ndarray]:

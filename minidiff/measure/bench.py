@@ -20,7 +20,7 @@ from minidiff.measure.costs import timed
 from minidiff.measure.metrics import judged
 from minidiff.nets.conditioning import bind
 from minidiff.training.checkpoints import Trained, load
-from minidiff.training.device import bfloat16_is_native, device
+from minidiff.training.device import autocast, bfloat16_is_native, device
 from minidiff.training.generation import cfg, generate, start_noise
 from minidiff.training.loop import training_steps
 from minidiff.training.recipes import LIVE
@@ -87,7 +87,7 @@ def speeds(net: nn.Module, bfloat16: bool, channels_last: bool, compiled: bool) 
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     x_t = start_noise(BATCH, 0).to(device(), memory_format=layout)
     t, noise = torch.arange(1, BATCH + 1, device=device()), torch.randn_like(x_t)
-    mixed = torch.autocast(device().type, dtype=torch.bfloat16, enabled=bfloat16)
+    mixed = autocast(device(), "bfloat16" if bfloat16 else "float32")
 
     def train_once() -> None:
         with mixed:
@@ -122,8 +122,8 @@ def peak(bfloat16: bool) -> float:
     return best
 
 
-def guidance() -> Iterator[str]:
-    """100 digits, DDIM 50, float32: plain; M6 in two passes; M6 in one batch of two halves."""
+def guidance(rounded: str) -> Iterator[str]:
+    """100 digits, DDIM 50, in this precision: plain; M6 in two passes; M6 in one batch of two halves."""
     model = load("unet")
     net, classes = model.net["unet"].to(device()), model.net["classes"].to(device())
     y, x_T = torch.arange(10, device=device()).repeat_interleave(10), start_noise(100, 0).to(device())
@@ -140,9 +140,10 @@ def guidance() -> Iterator[str]:
     }
     plain = None
     for name, eps in ways.items():
-        taken = seconds_of(lambda eps=eps: last(ddim_path(eps, x_T, model.schedule, 50)), repeats=3)
+        with autocast(device(), rounded):
+            taken = seconds_of(lambda eps=eps: last(ddim_path(eps, x_T, model.schedule, 50)), repeats=3)
         plain = plain or taken
-        yield f"{name:45s} {taken:6.2f} s   {taken / plain:.2f} x"
+        yield f"{rounded:10s} {name:45s} {taken:6.2f} s   {taken / plain:.2f} x"
 
 
 def time_to_targets() -> Iterator[str]:
@@ -185,7 +186,8 @@ def main() -> None:
             print(f"{whose + ' ' + mode:41s}" + "".join(f"{cell:>12s}" for cell in cells), flush=True)
     peaks = [f"float32 {peak(False):.0f}"] + [f"bfloat16 {peak(True):.0f}"] * bfloat16_is_native(device())
     print(f"\nthe best convolution here: {', '.join(peaks)} GFLOP/s\n", flush=True)
-    for lines in (guidance(), time_to_targets()):
+    in_bfloat16 = [guidance("bfloat16")] * bfloat16_is_native(device())
+    for lines in (guidance("float32"), *in_bfloat16, time_to_targets()):
         for line in lines:
             print(line, flush=True)
     with contextlib.suppress(ImportError):  # not on Windows

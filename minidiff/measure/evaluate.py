@@ -25,7 +25,7 @@ from minidiff.measure.metrics import (
 from minidiff.measure.reference import Reference
 from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained
-from minidiff.training.device import device
+from minidiff.training.device import device, sampling_precision
 from minidiff.training.generation import METHODS, generate
 from minidiff.training.later import FRESH_NOISE, VARIANTS
 
@@ -157,8 +157,9 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 
 def fingerprint(models: Mapping[str, Trained], names: Sequence[str]) -> str:
-    """12 hexadecimal digits of the SHA-256 of these models' weights and the judge's."""
-    digest = hashlib.sha256()
+    """12 hexadecimal digits of the SHA-256 of these models' weights and the judge's, and of bfloat16 where they draw in it."""
+    rounded = sampling_precision(device())
+    digest = hashlib.sha256(rounded.encode() if names and rounded != "float32" else b"")
     for name in (*names, "judge"):
         for tensor in models[name].net.state_dict().values():
             digest.update(tensor.cpu().contiguous().numpy().tobytes())

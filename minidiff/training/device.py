@@ -1,6 +1,6 @@
 """Where to compute: MINIDIFF_DEVICE=cpu|cuda|auto; how to train: MINIDIFF_PRECISION=float32|auto, MINIDIFF_COMPILE=0|1.
 
-How long a lesson may train: MINIDIFF_SECONDS=150.
+How to draw: MINIDIFF_SAMPLING=float32|auto|bfloat16. How long a lesson may train: MINIDIFF_SECONDS=150.
 """
 
 import math
@@ -13,9 +13,7 @@ from minidiff.symbols import InputError
 
 def device() -> torch.device:
     """The device named by MINIDIFF_DEVICE; "auto" (the default) takes a GPU when there is one. Raises InputError."""
-    wanted = os.environ.get("MINIDIFF_DEVICE", "auto")
-    if wanted not in ("cpu", "cuda", "auto"):
-        raise InputError(f"MINIDIFF_DEVICE must be cpu, cuda or auto, got {wanted!r}.")
+    wanted = _chosen("MINIDIFF_DEVICE", "cpu", "cuda", "auto", default="auto")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("MINIDIFF_DEVICE is cuda, but torch sees no GPU here. Set it to cpu or auto.")
     return torch.device("cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu")
@@ -33,10 +31,18 @@ def precision(where: torch.device) -> str:
 
     only where it is native. Raises InputError for any other word.
     """
-    wanted = os.environ.get("MINIDIFF_PRECISION", "auto")
-    if wanted not in ("float32", "auto"):
-        raise InputError(f"MINIDIFF_PRECISION must be float32 or auto, got {wanted!r}.")
+    wanted = _chosen("MINIDIFF_PRECISION", "float32", "auto", default="auto")
     return "bfloat16" if wanted == "auto" and bfloat16_is_native(where) else "float32"
+
+
+def sampling_precision(where: torch.device) -> str:
+    """ "bfloat16" or "float32", in which networks compute while they draw: MINIDIFF_SAMPLING. The steps stay float32.
+
+    float32, the default, is what everything here was measured in; its digits are the same on every machine up to rounding. auto
+    takes bfloat16 where it is native; bfloat16 takes it anywhere, slowly where it is not. Raises InputError for any other word.
+    """
+    wanted = _chosen("MINIDIFF_SAMPLING", "float32", "bfloat16", "auto", default="float32")
+    return "bfloat16" if wanted == "bfloat16" or (wanted == "auto" and bfloat16_is_native(where)) else "float32"
 
 
 def compiled() -> bool:
@@ -44,10 +50,7 @@ def compiled() -> bool:
 
     compiler has earned its time back (`make bench` shows gain and cost). Raises InputError for any other word.
     """
-    wanted = os.environ.get("MINIDIFF_COMPILE", "0")
-    if wanted not in ("0", "1"):
-        raise InputError(f"MINIDIFF_COMPILE must be 0 or 1, got {wanted!r}.")
-    return wanted == "1"
+    return _chosen("MINIDIFF_COMPILE", "0", "1", default="0") == "1"
 
 
 def live_seconds() -> float:
@@ -65,6 +68,14 @@ def live_seconds() -> float:
     return seconds
 
 
-def autocast(where: torch.device) -> torch.autocast:
-    """A context for the forward pass of training: bfloat16 or nothing, as precision() says. Weights stay float32."""
-    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=precision(where) == "bfloat16")
+def autocast(where: torch.device, rounded: str) -> torch.autocast:
+    """A context for the forward pass in this precision: bfloat16, or nothing at all for float32. Weights stay float32."""
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=rounded == "bfloat16")
+
+
+def _chosen(name: str, *words: str, default: str) -> str:
+    """The word that the environment gives this name. Raises InputError for a word that is none of these."""
+    wanted = os.environ.get(name, default)
+    if wanted not in words:
+        raise InputError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {wanted!r}.")
+    return wanted

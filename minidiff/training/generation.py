@@ -14,6 +14,7 @@ from minidiff.nets.classifier import log_prob_of
 from minidiff.nets.conditioning import bind
 from minidiff.symbols import Asked, Denoiser, Images, Labels, Tokens
 from minidiff.training.checkpoints import Trained, same_origin
+from minidiff.training.device import autocast, sampling_precision
 from minidiff.training.sentences import to_tokens
 
 BATCH = 250  # images sampled at once: well under 1 GB, gradients included
@@ -125,10 +126,11 @@ def generate(guided: Ready, y: Asked, w: float, steps: int = 50, seed: int = 0, 
     """One image a row of y (label, or tokens): the method's path from start_noise(len(y), seed), BATCH at a time, on y's device.
 
     The same arguments give the same images on the same machine, bit for bit. The generator of x_T goes on with what fresh noise
-    the steps want (eta > 0; images then depend on n). Raises InputError if the images are not finite.
+    the steps want (eta > 0; images then depend on n). Networks compute in sampling_precision(). Raises InputError if the images
+    are not finite.
     """
-    generator = torch.Generator().manual_seed(seed)
-    with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
+    generator, rounded = torch.Generator().manual_seed(seed), autocast(y.device, sampling_precision(y.device))
+    with rounded, tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
 
         def watched(path: Iterator[Sample]) -> Iterator[Sample]:
             for sample in path:

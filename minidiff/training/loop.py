@@ -62,7 +62,7 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
         start, step, rate = time.monotonic(), len(run.losses) + 1, learning_rate(len(run.losses), run.progress(), recipe)
         chosen = draws.mine(run.next_rows())
         x_0, y = to_pixels(run.digits.images[chosen]).to(where), run.digits.labels[chosen].to(where)
-        with autocast(where):
+        with autocast(where, precision(where)):
             loss = module(x_0, y, draws)
         run.net.zero_grad()
         loss.backward()

@@ -146,3 +146,11 @@ def test_fingerprint_sees_one_weight(models):
     other = load("unet")
     next(other.net.parameters()).data.view(-1)[0] += 1e-3
     assert fingerprint({**models, "unet": other}, ("unet",)) != before
+
+
+def test_fingerprint_sees_in_which_precision_networks_draw(models, monkeypatch):
+    """Rows of both are not mixed in one file; real images are drawn by nobody."""
+    before, real = fingerprint(models, ("unet",)), fingerprint(models, ())
+    monkeypatch.setenv("MINIDIFF_SAMPLING", "bfloat16")
+    assert fingerprint(models, ("unet",)) != before
+    assert fingerprint(models, ()) == real

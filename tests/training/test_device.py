@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from minidiff.symbols import InputError
-from minidiff.training.device import device
+from minidiff.training import device as devices
+from minidiff.training.device import device, sampling_precision
 
 
 def test_device_setting(monkeypatch):
@@ -17,3 +18,17 @@ def test_device_setting(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="no GPU here"):
         device()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_networks_draw_in_float32_unless_asked(monkeypatch, native):
+    """auto takes bfloat16 where it is native, the word itself takes it anywhere."""
+    monkeypatch.setattr(devices, "bfloat16_is_native", lambda where: native)
+    monkeypatch.delenv("MINIDIFF_SAMPLING", raising=False)
+    assert sampling_precision(torch.device("cpu")) == "float32"
+    for wanted, rounded in (("float32", "float32"), ("bfloat16", "bfloat16"), ("auto", "bfloat16" if native else "float32")):
+        monkeypatch.setenv("MINIDIFF_SAMPLING", wanted)
+        assert sampling_precision(torch.device("cpu")) == rounded
+    monkeypatch.setenv("MINIDIFF_SAMPLING", "float16")
+    with pytest.raises(InputError, match="MINIDIFF_SAMPLING must be float32, bfloat16 or auto, got 'float16'"):
+        sampling_precision(torch.device("cpu"))

@@ -52,3 +52,17 @@ def test_a_method_with_fresh_noise_is_the_method_but_for_eta(name):
     first, second = plain.build(*models), noisy.build(*models)
     assert (plain.needs, plain.s_at_zero, first.eta, second.eta) == (noisy.needs, noisy.s_at_zero, 0.0, 1.0)
     assert torch.equal(first.denoiser(y, 2.0)(x_t, t), second.denoiser(y, 2.0)(x_t, t))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bfloat16_rounds_the_networks_and_not_the_steps(monkeypatch, name):
+    """Nearly the same digits, not the same; float32 comes out, on more grey levels than bfloat16 has."""
+    method, y = METHODS[name], torch.tensor([3, 7])
+    guided = method.build(*(load(model) for model in method.needs))
+    plain = generate(guided, y, 1.0, 4)
+    monkeypatch.setenv("MINIDIFF_SAMPLING", "bfloat16")
+    rounded = generate(guided, y, 1.0, 4)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, rounded.bfloat16().float())
+    assert 1e-4 < (rounded - plain).square().mean().sqrt() < 0.1
+    assert not torch.is_autocast_enabled("cpu")  # for nobody else
