@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from minidiff.digits.captions import parse
 from minidiff.digits.mnist import load_digits, to_bytes
 from minidiff.exact.cases import cases
 from minidiff.exact.claims import CLAIMS
@@ -101,6 +103,7 @@ def sample_digits(options: argparse.Namespace) -> None:
     x_0 = generate(guided, rows, options.w, options.steps, options.seed, progress=True)
     write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, np.repeat(asked, options.n)))
     what = ", ".join(map(repr, options.prompt)) if options.prompt else options.digit
+    what += f" away from {options.negative!r}" if options.negative else ""
     how = f"w = {options.w:g}, eta = {options.eta:g}, seed {options.seed}, {sampling_precision(device())}"
     print(f"wrote {out}: {options.n} x {what} by {options.method}, {how}")
 
@@ -120,6 +123,11 @@ def _by_prompt(options: argparse.Namespace) -> tuple[Guided, Tokens, np.ndarray]
             f"--prompt goes with classifier-free guidance only: a classifier reads no sentence; got {options.method}."
         )
     tokens = to_tokens(options.prompt)
+    for prompt in filter(None, (*options.prompt, options.negative)):
+        try:
+            parse(prompt)
+        except InputError as error:
+            print(f"note: {error} It is drawn all the same, somehow.", file=sys.stderr)
     words = _models(("words",), options.weights)["words"]
     return cfg_words(words, options.negative), tokens, np.array(options.prompt)
 

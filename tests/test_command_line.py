@@ -83,6 +83,15 @@ def test_prompts_that_cannot_be_used(tmp_path, capsys, options, says):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_contradiction_is_drawn_and_said(tmp_path, capsys):
+    options = ["--prompt", "a thick thin seven", "7", "--negative", "a wide digit", "--steps", 2]
+    assert run("sample", *options, "--out", tmp_path / "p.png") == 0
+    out, err = capsys.readouterr()
+    assert err.count("note:") == 1
+    assert "'a thick thin seven' contradicts itself: it names the thickness twice." in err
+    assert "'a thick thin seven', '7' away from 'a wide digit' by cfg" in out
+
+
 def test_another_seed_another_digit(tmp_path):
     for seed in (0, 1):
         run("sample", "--digit", 7, "--steps", 3, "--seed", seed, "--out", tmp_path / f"{seed}.npz")

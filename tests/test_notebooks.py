@@ -83,7 +83,7 @@ def test_the_source_that_a_lesson_shows_is_the_source_of_today(lesson):
             exec(line, world)
     for cell in cells:
         stored = "".join(output.get("text", "") for output in cell.outputs)
-        for name in re.findall(r"lesson\.show\(([\w.]+)\)", cell.source):
+        for name in re.findall(r"\bshow\(([\w.]+)\)", cell.source):
             assert inspect.getsource(eval(name, world)) in stored, f"{name} has changed: run this lesson again"
 
 

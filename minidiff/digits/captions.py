@@ -103,8 +103,9 @@ def known(words: Iterable[str]) -> None:
     """Raises InputError for the first word that WORDS lacks, and names the nearest that it has."""
     for word in words:
         if word not in WORDS:
-            near = difflib.get_close_matches(word, WORDS, n=3, cutoff=0.5)
-            instead = f"The nearest known: {', '.join(near)}." if near else f"Known are: {' '.join(WORDS)}"
+            alike = [other for other in WORDS if other.isascii() == word.isascii()]  # in the same script
+            near = difflib.get_close_matches(word, alike, n=3, cutoff=0.5)
+            instead = f"The nearest known: {', '.join(near)}." if near else f"Known are: {' '.join(alike)}"
             raise InputError(f"The vocabulary has no word {word!r}. {instead}")
 
 

@@ -140,7 +140,7 @@ def drawn(words: Trained, asked: Described, w: float, seed: int = SEED) -> Image
 
 
 def rows(words: Trained, by: Ruler, scales: tuple[float, ...] = SCALES, n: int = N) -> Iterator[Row]:
-    """Real test images first (one that shows two pairs counts for both), then every w; held-out pairs and seen ones."""
+    """Real test images first (one that shows two pairs counts twice, in errors too), then every w; held-out pairs, seen ones."""
     test = load_digits("test")
     shown = describe(test.x_0(), test.labels)
     for held_out, name in ((True, "held out"), (False, "seen")):
@@ -195,8 +195,9 @@ def _shift(values: Tensor, high: Tensor) -> tuple[float, float]:
 
 
 def _correlation(values: Tensor, high: Tensor) -> tuple[float, float]:
+    """r, and its standard error where both ends are asked for equally often and values are normal at each   [Tate 1954]"""
     r = float(torch.corrcoef(torch.stack([values, high.to(values.dtype)]))[0, 1])
-    return r, (1 - r * r) / math.sqrt(len(values) - 2)
+    return r, (1 - r * r) * math.sqrt((1 - r * r / 2) / (len(values) - 2))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,6 @@ class TextEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tokens) -> Words:
-        if tokens.shape[1] > LONGEST:
-            raise InputError(f"A sentence may have {LONGEST - 2} words, got {tokens.shape[1] - 2}.")
         there, h = tokens != PADDING, self.embed(tokens) + self.place[: tokens.shape[1]]
         for block in self.blocks:
             h = block(h, there)
@@ -77,7 +75,13 @@ class Contrast(nn.Module):
 
 
 def tokens_of(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> Tokens:
-    """START, the numbers of the words, END, then PADDING up to the longest: a row for each sentence, given as its words."""
+    """START, the numbers of the words, END, then PADDING up to the longest: a row for each sentence, given as its words.
+
+    Raises InputError for a sentence of more than LONGEST - 2 words.
+    """
+    longest = max(map(len, sentences))
+    if longest > LONGEST - 2:
+        raise InputError(f"A sentence may have {LONGEST - 2} words, got {longest}.")
     number = {word: i for i, word in enumerate(vocabulary, start=END + 1)}
     rows = [torch.tensor([START, *(number[word] for word in words), END]) for words in sentences]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)

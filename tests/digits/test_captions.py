@@ -80,7 +80,7 @@ def test_examples_of_the_grammar():
     [
         ("a thikc seven", "no word 'thikc'. The nearest known: thick"),
         ("a blue seven", "no word 'blue'"),
-        ("一个红的七", "no word '红'"),
+        ("一个红的七", "no word '红'. Known are: 一 七 三 "),
         ("a thick thin seven", "contradicts itself: it names the thickness twice"),
         ("17", "names the digit twice"),
     ],
