@@ -19,11 +19,11 @@ from minidiff.measure.metrics import confident, grain, judged, share_error
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.sentences import MET, asked_for, drawn, measured_row, retrieval, ruler
 from minidiff.nets.conditioning import bind
-from minidiff.symbols import Denoiser
+from minidiff.symbols import Denoiser, Images
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
 from minidiff.training.generation import BATCH, cfg, generate, start_noise
-from minidiff.training.recipes import RECIPES
+from minidiff.training.recipes import SHIPPED_RECIPES
 
 N, STEPS, SEED, W_OF_WORDS = 1_000, 50, 0, 2.0
 LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes are hard to tell apart for anybody
@@ -43,15 +43,19 @@ def of_unet(unet: Trained, by: Reference, n: int = N) -> dict:
 
 def of_ddpm(ddpm: Trained, by: Reference, n: int = N) -> dict:
     """Unconditional samples: the share of which the judge is over 0.9 sure, and the Frechet distance in units of the floor."""
-    return of_unconditional(bind(ddpm.net["unet"]), ddpm.schedule, by, n)
+    return of_unasked(unasked(bind(ddpm.net["unet"]), ddpm.schedule, n), by)
 
 
-def of_unconditional(eps: Denoiser, schedule: NoiseSchedule, by: Reference, n: int = N, eta: float = 0.0) -> dict:
-    """The same of any denoiser that is told nothing; eta > 0: with fresh noise in every DDIM step."""
+def unasked(eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0) -> Images:
+    """n samples of a denoiser that is told nothing, from SEED; eta > 0: with fresh noise in every DDIM step."""
     generator = torch.Generator().manual_seed(SEED)
     noise = start_noise(n, generator).to(device()).split(BATCH)
-    x_0 = torch.cat([last(ddim_path(clipped(eps, schedule), x_T, schedule, STEPS, eta, generator)) for x_T in noise])
-    sure = confident(by.judge, x_0)
+    return torch.cat([last(ddim_path(clipped(eps, schedule), x_T, schedule, STEPS, eta, generator)) for x_T in noise])
+
+
+def of_unasked(x_0: Images, by: Reference) -> dict:
+    """Images that nobody asked for: the share of which the judge is sure, the Frechet distance in floors, the grain."""
+    sure, n = confident(by.judge, x_0), len(x_0)
     found = {
         "judge_sure": sure,
         "judge_sure_error": share_error(round(sure * n), n),
@@ -101,6 +105,7 @@ MEASURES: Mapping[str, Callable[[Trained, Reference], dict]] = {
     "judge": of_judge,
     "text": of_text,
     "words": of_words,
+    "memory": of_ddpm,
 }
 
 
@@ -167,7 +172,7 @@ def as_markdown(facts: Mapping[str, dict]) -> str:
 
 def main(chosen: Sequence[str] = (), folder: Path = SHIPPED) -> None:
     """Measure the chosen models in the folder (default: all), write what was found into their files, and all into README.md."""
-    models = {name: load(name, folder / f"{name}.safetensors") for name in RECIPES}
+    models = {name: load(name, folder / f"{name}.safetensors") for name in SHIPPED_RECIPES}
     for model in models.values():
         model.net.to(device())
     by, facts = reference(models["judge"]), {}

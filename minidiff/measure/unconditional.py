@@ -2,8 +2,10 @@
 
 Autoguidance [Karras 2024, 2406.02507] of the unconditional U-Net: eps_good + w (eps_good - eps_weak), with no labels anywhere.
 full: the shipped network; the weak one is the same recipe after 400 steps. live: a lesson's run; the weak one is the same run's
-own average as it stood after some of its steps, so it costs no training. n = 1,000, DDIM with 50 steps, without fresh noise
-(eta = 0) and with it (eta = 1), seed 0; rows in the file are kept when the command is interrupted, and are not made again.
+own average as it stood after some of its steps, so it costs no training. memory: the same with a memory of every second
+training image, trained on the others. n = 1,000, DDIM with 50 steps, eta = 0 and 1 (fresh noise), seed 0.
+nearest_remembered: the share of samples whose nearest training image is one that memory remembers. Rows in the file are kept
+when the command is interrupted, and are not made again.
 """
 
 import copy
@@ -12,7 +14,8 @@ from pathlib import Path
 
 from minidiff.diffusion.variants import autoguided
 from minidiff.digits.mnist import load_digits
-from minidiff.measure.quality import STEPS, N, of_unconditional
+from minidiff.measure.metrics import nearest
+from minidiff.measure.quality import STEPS, N, of_unasked, unasked
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.rows import kept, write
 from minidiff.nets.conditioning import bind
@@ -27,8 +30,10 @@ WEAK_OF_FULL = 400
 SETTINGS = {  # (steps of the weak one, w, eta): w = 0 is the network alone
     "full": tuple((WEAK_OF_FULL, w, eta) for eta in (0.0, 1.0) for w in (0.0, 1.0, 2.0, 3.0)),
     "live": tuple((*pair, eta) for eta in (0.0, 1.0) for pair in ((300, 0.0), (300, 1.0), (300, 2.0), (300, 3.0), (150, 2.0))),
+    "memory": ((300, 0.0, 0.0), *((300, w, 1.0) for w in (0.0, 1.0, 2.0))),
 }
-FIELDS = ("network", "weak_steps", "w", "eta", "judge_sure", "judge_sure_error", "frechet", "grain_percent")
+RECIPE = {"full": "ddpm", "live": "ddpm", "memory": "memory"}
+FIELDS = ("network", "weak_steps", "w", "eta", "judge_sure", "judge_sure_error", "frechet", "grain_percent", "nearest_remembered")
 
 
 def stages(network: str) -> dict[int, Denoiser]:
@@ -36,11 +41,11 @@ def stages(network: str) -> dict[int, Denoiser]:
     if network == "full":
         nets = {0: load("ddpm").net, WEAK_OF_FULL: weakened(WEAK_OF_FULL, "ddpm").net}
     else:
-        wanted, nets = {steps for steps, _, _ in SETTINGS[network]}, {}
-        for state in training_steps(LIVE["ddpm"], load_digits("train")):
-            if state.step in wanted or state.step == LIVE["ddpm"].steps:
+        recipe, wanted, nets = LIVE[RECIPE[network]], {steps for steps, _, _ in SETTINGS[network]}, {}
+        for state in training_steps(recipe, load_digits("train")):
+            if state.step in wanted or state.step == recipe.steps:
                 nets[state.step] = copy.deepcopy(state.average)
-        nets[0] = nets.pop(LIVE["ddpm"].steps)
+        nets[0] = nets.pop(recipe.steps)
     return {steps: bind(net.eval().requires_grad_(False).to(device())["unet"]) for steps, net in nets.items()}
 
 
@@ -48,7 +53,9 @@ def measured(of: dict[int, Denoiser], network: str, setting: tuple[int, float, f
     """One row: with these steps of the weak one, this w, this eta."""
     weak_steps, w, eta = setting
     eps = autoguided(of[0], of[weak_steps], w) if w else of[0]
-    found = of_unconditional(eps, RECIPES["ddpm"].schedule(), by, n, eta)
+    x_0, train = unasked(eps, RECIPES[RECIPE[network]].schedule(), n, eta), load_digits("train")
+    remembered = nearest(x_0, train.x_0().to(x_0.device)) % 2 == 0
+    found = of_unasked(x_0, by) | {"nearest_remembered": float(remembered.double().mean())}
     named = {"network": network, "weak_steps": weak_steps, "w": w, "eta": eta}
     return named | {key: round(value, 4) for key, value in found.items()}
 

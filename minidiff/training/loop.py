@@ -57,7 +57,8 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
         next(iter(run.net.values())).compile()  # the network; a table of classes gains nothing
     module: nn.Module = WithLoss(run.net, recipe, recipe.schedule())
     if among.world > 1:
-        module = DistributedDataParallel(module)  # averages the gradients of all processes while they are computed
+        # averages the gradients of all processes while they are computed; buffers are constants
+        module = DistributedDataParallel(module, broadcast_buffers=False)
     while run.progress() < 1:
         start, step, rate = time.monotonic(), len(run.losses) + 1, learning_rate(len(run.losses), run.progress(), recipe)
         chosen = draws.mine(run.next_rows())

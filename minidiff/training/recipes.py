@@ -14,6 +14,7 @@ from minidiff.digits.captions import without_held_out
 from minidiff.digits.mnist import Digits
 from minidiff.nets.classifier import Judge, NoisyClassifier
 from minidiff.nets.conditioning import ClassCondition
+from minidiff.nets.memory import Memory, WithMemory
 from minidiff.nets.text import Contrast, TextEncoder
 from minidiff.nets.unet import UNet, VPrediction
 from minidiff.training.losses import classifier_loss, ddpm_loss, judge_loss, text_loss, unet_loss, words_loss
@@ -27,6 +28,23 @@ C_DIM = 48  # length of the condition vector: as wide as the U-Net's first map
 def everything(digits: Digits) -> Digits:
     """All images."""
     return digits
+
+
+def without_remembered(digits: Digits) -> Digits:
+    """Every second image: if the others were trained on, the memory would find every image in its own noisy version.
+
+    Not one half and then the other: MNIST is sorted by writers, and the memory would know none of those that are trained on.
+    """
+    return digits._replace(images=digits.images[1::2], labels=digits.labels[1::2])
+
+
+def nothing(net: nn.ModuleDict, digits: Digits) -> None:
+    """The networks begin as they were built."""
+
+
+def remember(net: nn.ModuleDict, digits: Digits) -> None:
+    """Images 0, 2, 4, ... go into the memory; the others are trained on."""
+    net["unet"].net.memory.remember(digits.x_0(slice(0, None, 2)))
 
 
 @dataclass(frozen=True)
@@ -49,17 +67,28 @@ class Recipe:
     warmup: int = 100  # steps from 0 to peak_lr; blocks that start as identities need few
     weight_decay: float = 0.01  # AdamW's default
     ema_power: int = 10  # averages about the last tenth of the run
-    digits: Callable[[Digits], Digits] = everything  # which of the images are seen
+    digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
+    prepare: Callable[[nn.ModuleDict, Digits], None] = nothing  # what the networks are given of the data before the first step
     frozen: str = ""  # a part that comes from the shipped weights of this name and is not trained
 
     def facts(self) -> dict:
         """The recipe as plain JSON; functions by their names; without what does nothing."""
-        return {key: getattr(value, "__name__", value) for key, value in asdict(self).items() if value not in ("", everything)}
+        return {
+            key: getattr(value, "__name__", value)
+            for key, value in asdict(self).items()
+            if value not in ("", everything, nothing)
+        }
 
 
 def build_ddpm(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     """The unconditional U-Net; the number of classes does not matter to it."""
     return nn.ModuleDict({"unet": VPrediction(UNet(), schedule.abar)})
+
+
+def build_memory(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
+    """The unconditional U-Net that sees what a memory of images recalls, beside x_t; the memory is empty yet."""
+    seeing = WithMemory(UNet(channels=2), Memory(schedule.abar))
+    return nn.ModuleDict({"unet": VPrediction(seeing, schedule.abar)})
 
 
 def build_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
@@ -104,11 +133,15 @@ RECIPES = {
         # many wrong sentences in a batch make the task harder, so the batch is large
         Recipe("text", build_text, text_loss, batch=256, steps=3_000, digits=without_held_out),
         Recipe("words", build_words, words_loss, **_DENOISER, digits=without_held_out, frozen="text"),
+        Recipe("memory", build_memory, ddpm_loss, **_DENOISER, digits=without_remembered, prepare=remember),
     )
 }
 
+# with 30,000 images inside, "memory" is larger than all others together
+SHIPPED_RECIPES = {name: recipe for name, recipe in RECIPES.items() if name != "memory"}
+
 # Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers; loop.fitted shortens them.
-_LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200}
+_LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200, "memory": 1_000}
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}
 LIVE["classifier"] = replace(LIVE["classifier"], optimizers=muon, peak_lr=5e-3)  # better than AdamW after so few steps
 BUDGETS = {"full": RECIPES, "live": LIVE}

@@ -11,7 +11,10 @@ VOCABULARY = 3 + len(WORDS)  # padding, start and end come first
 
 
 def to_tokens(prompts: Sequence[str]) -> Tokens:
-    """The sentences as token numbers, padded; "" is the empty sentence. Raises InputError for a word that WORDS lacks, and for too long ones."""
+    """The sentences as token numbers, padded; "" is the empty sentence.
+
+    Raises InputError for a word that WORDS lacks, and for a sentence that is too long.
+    """
     words = [split(prompt) for prompt in prompts]
     for sentence in words:
         known(sentence)

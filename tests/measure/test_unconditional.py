@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from minidiff.diffusion.guidance import clipped
 from minidiff.diffusion.samplers import ddim_path, last
 from minidiff.diffusion.schedule import cosine
+from minidiff.digits.mnist import load_digits
 from minidiff.measure import quality, unconditional
 from minidiff.measure.reference import Reference
 from minidiff.measure.rows import kept
@@ -24,17 +25,25 @@ NOBODY = Reference(*[None] * 5)  # nothing is measured with it
 
 
 def test_a_row_is_of_the_good_network_moved_away_from_the_weak_one(monkeypatch):
-    drawn = []
+    drawn, x_0 = [], load_digits("train").x_0(torch.tensor([0, 29_998, 30_001, 59_999, 8]))  # three are even
 
-    def drawing(eps, schedule, by, n, eta):
+    def drawing(eps, schedule, n, eta):
         drawn.append((eps, eta))
-        return {"frechet": 1.23456}
+        return x_0 + 0.01
 
-    monkeypatch.setattr(unconditional, "of_unconditional", drawing)
+    monkeypatch.setattr(unconditional, "unasked", drawing)
+    monkeypatch.setattr(unconditional, "of_unasked", lambda images, by: {"frechet": 1.23456} if len(images) == 5 else {})
     x_t, t = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 900])
     nets = {0: lambda x, level: 2 * x, 300: lambda x, level: x}
     row = measured(nets, "live", (300, 3.0, 1.0), NOBODY)
-    assert row == {"network": "live", "weak_steps": 300, "w": 3.0, "eta": 1.0, "frechet": 1.2346}
+    assert row == {
+        "network": "live",
+        "weak_steps": 300,
+        "w": 3.0,
+        "eta": 1.0,
+        "frechet": 1.2346,
+        "nearest_remembered": 0.6,
+    }
     measured(nets, "live", (300, 0.0, 0.0), NOBODY)
     assert_close(drawn[0][0](x_t, t), 5 * x_t)  # 2 + 3 (2 - 1)
     assert_close(drawn[1][0](x_t, t), 2 * x_t)
@@ -48,7 +57,7 @@ def test_what_is_measured_is_drawn_with_this_eta(monkeypatch, eta):
     monkeypatch.setattr(quality, "confident", lambda judge, x_0: drawn.append(x_0) or 0.5)
     monkeypatch.setattr(Reference, "frechet", lambda by, x_0: 6.0)
     monkeypatch.setattr(Reference, "floor", lambda by, n: 2.0)
-    found = quality.of_unconditional(lambda x_t, t: 0.9 * x_t, schedule, NOBODY, n=4, eta=eta)
+    found = quality.of_unasked(quality.unasked(lambda x_t, t: 0.9 * x_t, schedule, n=4, eta=eta), NOBODY)
     assert (found["judge_sure"], found["judge_sure_error"], found["frechet"]) == (0.5, 0.25, 3.0)
     x_T, eps = start_noise(4, generator), clipped(lambda x_t, t: 0.9 * x_t, schedule)
     assert_close(drawn[0], last(ddim_path(eps, x_T, schedule, quality.STEPS, eta, generator)))
@@ -72,8 +81,10 @@ def test_the_stored_rows_are_whole_and_readme_shows_them():
     assert there == [(network, *setting) for network, settings in SETTINGS.items() for setting in settings]
     assert as_table(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
     distance = {setting: float(row["frechet"]) for setting, row in zip(there, rows, strict=True)}
-    for network, weak in (("full", 400), ("live", 300)):
-        assert distance[network, weak, 1.0, 0.0] < distance[network, weak, 0.0, 0.0]  # autoguidance helps
+    for network, weak in (("full", 400), ("live", 300), ("memory", 300)):
+        if network != "memory":  # there pushing away from the weaker self pushes the memory away (lesson 14)
+            assert distance[network, weak, 1.0, 0.0] < distance[network, weak, 0.0, 0.0]  # autoguidance helps
+        assert (distance[network, weak, 1.0, 1.0] < distance[network, weak, 0.0, 1.0]) == (network != "memory")
         assert distance[network, weak, 0.0, 1.0] < distance[network, weak, 0.0, 0.0]  # and so does fresh noise
 
 

@@ -27,6 +27,7 @@ from minidiff.teaching.checks.noise import (
     x_0_from_v,
 )
 from minidiff.teaching.checks.reading import averaged, overconfidence
+from minidiff.teaching.checks.unasked import new_noise, shares
 from minidiff.teaching.checks.verdict import CORRECT
 from minidiff.teaching.checks.words import away_from, contrastive
 
@@ -48,6 +49,7 @@ __all__ = [
     "in_one_batch",
     "jump",
     "log_either",
+    "new_noise",
     "noised",
     "overconfidence",
     "own_scale",
@@ -58,6 +60,7 @@ __all__ = [
     "scale_of",
     "scaled_betas",
     "score_of_noise",
+    "shares",
     "standard_errors_apart",
     "tweedie",
     "two_points",
