@@ -50,16 +50,17 @@ class Empirical:
 
         One pass over the data in chunks, with a running maximum as in a streaming softmax.
         """
-        query, data = x_t.flatten(1), self.data.flatten(1)
-        abar = at(self.schedule.abar, t, query)
-        top = torch.full_like(abar, -torch.inf)
-        total, mean = torch.zeros_like(abar), torch.zeros_like(query)
-        for part in data.split(CHUNK):
-            squares = (abar.sqrt() * (query @ part.T)) - abar * part.square().sum(1) / 2  # |x_t|^2 is the same for all i
-            log_r = squares / (1 - abar)  # (batch, chunk)
-            new_top = torch.maximum(top, log_r.max(dim=1, keepdim=True).values)
-            r, shrink = (log_r - new_top).exp(), (top - new_top).exp()
-            total = shrink * total + r.sum(dim=1, keepdim=True)
-            mean = shrink * mean + r @ part
-            top = new_top
-        return (mean / total).reshape(x_t.shape), (top + total.log())[:, 0]
+        with torch.autocast(x_t.device.type, enabled=False):  # differences of large numbers: bfloat16 would lose them
+            query, data = x_t.flatten(1), self.data.flatten(1)
+            abar = at(self.schedule.abar, t, query)
+            top = torch.full_like(abar, -torch.inf)
+            total, mean = torch.zeros_like(abar), torch.zeros_like(query)
+            for part in data.split(CHUNK):
+                squares = (abar.sqrt() * (query @ part.T)) - abar * part.square().sum(1) / 2  # |x_t|^2 is the same for all i
+                log_r = squares / (1 - abar)  # (batch, chunk)
+                new_top = torch.maximum(top, log_r.max(dim=1, keepdim=True).values)
+                r, shrink = (log_r - new_top).exp(), (top - new_top).exp()
+                total = shrink * total + r.sum(dim=1, keepdim=True)
+                mean = shrink * mean + r @ part
+                top = new_top
+            return (mean / total).reshape(x_t.shape), (top + total.log())[:, 0]

@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from minidiff.diffusion.process import q_sample
+from minidiff.diffusion.schedule import cosine
 from minidiff.exact import empirical
 from minidiff.exact.empirical import Empirical
 from minidiff.exact.mixtures import Mixture
@@ -90,3 +91,12 @@ def test_no_other_denoiser_has_a_smaller_loss(schedule):
     for nudge in (x_t.sin(), torch.ones_like(x_t), x_t):
         slope = (error * nudge).mean()  # 0 where best is the conditional mean
         assert slope.abs() < 5 * (error * nudge).std() / n**0.5
+
+
+def test_it_is_exact_also_where_networks_draw_in_bfloat16():
+    data = torch.rand(40, 784, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x_t, t = torch.randn(3, 784, generator=torch.Generator().manual_seed(1)), torch.tensor([1000, 950, 900])
+    denoiser = Empirical(data, cosine())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = denoiser.x_0(x_t, t)
+    assert torch.equal(rounded, denoiser.x_0(x_t, t))

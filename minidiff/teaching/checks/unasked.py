@@ -37,7 +37,8 @@ def new_noise(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
             lambda now, then, eta: eta * ((1 - now) / (1 - then) * (1 - now / then)).sqrt()
         ),
     }
-    return verdict(lambda: all_of(answer), all_of(lambda *case: case[2] * squared(*case).sqrt()), _of(all_of, rules))
+    right, mistakes = all_of(lambda *case: case[2] * squared(*case).sqrt()), {text: all_of(rule) for text, rule in rules.items()}
+    return verdict(lambda: all_of(answer), right, mistakes)
 
 
 def shares(answer: Callable[[Points, Float[Tensor, "m d"], float], Float[Tensor, "n m"]]) -> str:
@@ -61,7 +62,3 @@ def shares(answer: Callable[[Points, Float[Tensor, "m d"], float], Float[Tensor,
         "The shares of each x_t sum to 1 over the images: softmax over dim = 1.": by(root, 2 * (1 - abar), dim=0),
     }
     return verdict(lambda: answer(x_t.clone(), images.clone(), abar), by(root, 2 * (1 - abar)), mistakes)
-
-
-def _of(all_of: Callable, rules: dict[str, Callable]) -> dict[str, object]:
-    return {text: all_of(rule) for text, rule in rules.items()}
