@@ -59,11 +59,6 @@ class Moments(NamedTuple):
     covariance: Float[Tensor, "features features"]
 
 
-def nearest(x_0: Images, others: Float[Tensor, "others 1 height width"]) -> Int[Tensor, "batch"]:
-    """For every image the row of the nearest other one: the smallest Euclidean distance over all pixels."""
-    return torch.cat([torch.cdist(piece.flatten(1), others.flatten(1)).argmin(dim=1) for piece in x_0.split(250)])
-
-
 def features_of(judge: Trained, x_0: Images) -> Features:
     """What the judge's last layer sees of every image, float64 on the CPU. Raises InputError for NaN pixels."""
     return _in_pieces(judge.net["judge"].features, x_0).double().cpu()

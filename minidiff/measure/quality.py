@@ -19,7 +19,7 @@ from minidiff.measure.metrics import confident, grain, judged, share_error
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.sentences import MET, asked_for, drawn, measured_row, retrieval, ruler
 from minidiff.nets.conditioning import bind
-from minidiff.symbols import Denoiser, Images
+from minidiff.symbols import Denoiser, Images, Labels
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
 from minidiff.training.generation import BATCH, cfg, generate, start_noise
@@ -51,6 +51,17 @@ def unasked(eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0
     generator = torch.Generator().manual_seed(SEED)
     noise = start_noise(n, generator).to(device()).split(BATCH)
     return torch.cat([last(ddim_path(clipped(eps, schedule), x_T, schedule, STEPS, eta, generator)) for x_T in noise])
+
+
+def told_clusters(clusters: Trained, w: float, n: int = N, eta: float = 0.0) -> tuple[Labels, Images]:
+    """n clusters, drawn as often as they come, and a sample of each by CFG: nobody asks for them, so these too are unasked."""
+    y = clusters.net["classes"].draw(n, torch.Generator().manual_seed(SEED + 1))  # SEED draws the noise
+    return y, generate(cfg(clusters)._replace(eta=eta), y.to(device()), w, STEPS, SEED)
+
+
+def of_clusters(clusters: Trained, by: Reference, n: int = N) -> dict:
+    """As of_ddpm, at w = 1, which keeps the network away from itself when it is told nothing."""
+    return of_unasked(told_clusters(clusters, 1.0, n)[1], by)
 
 
 def of_unasked(x_0: Images, by: Reference) -> dict:
@@ -106,6 +117,7 @@ MEASURES: Mapping[str, Callable[[Trained, Reference], dict]] = {
     "text": of_text,
     "words": of_words,
     "memory": of_ddpm,
+    "clusters": of_clusters,
 }
 
 

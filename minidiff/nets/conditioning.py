@@ -41,6 +41,22 @@ class ClassCondition(nn.Module):
         return self(torch.full((batch,), self.null, device=self.table.weight.device))
 
 
+class ClusterCondition(ClassCondition):
+    """A table of clusters, which nobody asks for: it knows how often each comes, and draws them as often."""
+
+    def __init__(self, clusters: int, dim: int):
+        super().__init__(clusters, dim)
+        self.register_buffer("shares", torch.full((clusters,), 1 / clusters))
+
+    def count(self, y: Labels) -> None:
+        """From now on clusters are drawn as often as they come in y."""
+        self.shares.copy_(torch.bincount(y, minlength=self.null) / len(y))
+
+    def draw(self, n: int, generator: torch.Generator) -> Labels:
+        """n clusters, each on its own: p(y) = shares."""
+        return torch.multinomial(self.shares.cpu(), n, replacement=True, generator=generator)
+
+
 def drop_labels(y: Labels, null: int, p: float, u: Chances) -> Labels:
     """Each label on its own becomes the null label where u < p, u uniform in [0, 1)   [Ho & Salimans 2022, Alg. 1]"""
     return y.masked_fill((u < p).to(y.device), null)
