@@ -42,6 +42,7 @@ Train one model on the 60,000 images and write its weights with the recipe, the 
   text        an encoder of sentences and one of images, trained to fit each other   [for words]
   words       a U-Net that is told a sentence, read by the shipped text encoder      [for guidance by sentences]
   memory      ddpm that also sees what half of the images, kept in a memory, suggest [not shipped: 50 MB; lesson 14]
+  clusters    unet that is told no digit, but clusters made without labels           [not shipped; lesson 14]
 The whole state is written to F.checkpoint now and then; after any interruption, kill -9 included, --resume goes on from there and
 ends with the same weights, bit for bit. Several processes share every batch under torchrun, with the same result up to rounding:
   torchrun --nproc-per-node 2 -m minidiff train unet --out mine.safetensors

@@ -53,6 +53,7 @@ SETTINGS = {  # w = 0 is the network alone
     "memory": (Setting(300, 0.0, 0.0), *(Setting(300, w, 1.0) for w in (0.0, 1.0, 2.0))),
     "clusters": tuple(Setting(0, w, eta) for eta, ws in ((0.0, (0.0, 0.5, 1.0, 2.0)), (1.0, (0.0, 0.5))) for w in ws),
 }
+PLACES = [(network, setting) for network, settings in SETTINGS.items() for setting in settings]
 FOUND = ("judge_sure", "judge_sure_error", "frechet", "precision", "recall", "grain_percent", "nearest_remembered")
 FIELDS = ("network", *Setting._fields, *FOUND)
 Drawing = Callable[[Setting], Images]
@@ -120,15 +121,19 @@ def as_table(rows: list[dict]) -> str:
 def main(path: Path, *chosen: str) -> None:
     """Make every row of the chosen networks that is not yet in the file; print it; write the file after every row."""
     rows, by = kept(path), reference(load("judge"))
-    there = {(row["network"], int(row["weak_steps"]), float(row["w"]), float(row["eta"])) for row in rows}
     for network in chosen or SETTINGS:
-        missing = [setting for setting in SETTINGS[network] if (network, *setting) not in there]
+        missing = [setting for setting in SETTINGS[network] if (network, setting) not in map(_place, rows)]
         draw = drawing(network, by, path) if missing else None
         for setting in missing:
             rows.append(measured(draw(setting), network, setting, by))
             print(rows[-1], flush=True)
+            rows.sort(key=lambda row: PLACES.index(_place(row)))
             how = f"n = {N}; DDIM {STEPS} steps; seed 0; frechet in floors"
             write(path, f"python -m minidiff.measure.unconditional {path.name}: {how}", FIELDS, rows)
+
+
+def _place(row: dict) -> tuple[str, Setting]:
+    return row["network"], Setting(int(row["weak_steps"]), float(row["w"]), float(row["eta"]))
 
 
 if __name__ == "__main__":
