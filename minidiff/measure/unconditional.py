@@ -113,7 +113,8 @@ def as_table(rows: list[dict]) -> str:
     for row in rows:
         sure = f"{100 * float(row['judge_sure']):.1f} ± {100 * float(row['judge_sure_error']):.1f}"
         away = {"0": "told nothing"}.get(row["weak_steps"], f"{row['weak_steps']} steps") if float(row["w"]) else ""
-        found = f"{sure} | {float(row['frechet']):.2f} | {float(row['recall']):.2f} | {float(row['grain_percent']):.1f}"
+        recall = f"{float(row['recall']):.2f}" if row["recall"] else ""
+        found = f"{sure} | {float(row['frechet']):.2f} | {recall} | {float(row['grain_percent']):.1f}"
         lines.append(f"| {row['network']} | {away} | {float(row['w']):g} | {float(row['eta']):g} | {found} |")
     return "\n".join(lines)
 

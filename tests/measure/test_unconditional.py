@@ -118,7 +118,9 @@ def test_the_stored_rows_are_whole_and_readme_shows_them():
 def test_a_lesson_s_run_meets_its_target_with_labels_that_nobody_gave():
     (row,) = [row for row in kept(STORED) if (row["network"], row["w"], row["eta"]) == ("clusters", "1.0", "0.0")]
     assert float(row["judge_sure"]) - 2 * float(row["judge_sure_error"]) > 0.9
-    assert float(row["frechet"]) < 1.3
+    assert all(
+        float(row["frechet"]) < float(other["frechet"]) for other in kept(STORED) if other["network"] in ("live", "memory")
+    )
 
 
 def test_the_shipped_network_alone_is_what_its_own_file_says():
