@@ -116,7 +116,7 @@ exact: setup ## measure guidance with the exact denoiser of the training images,
 fresh-noise: setup ## measure CFG and CG with fresh noise in every DDIM step; writes data/results/fresh_noise.csv
 	$(PY) -m minidiff evaluate --methods "cfg eta 1" "cg eta 1" --scales 1 1.25 2 3 4 --seeds 2 --out data/results/fresh_noise.csv
 
-unconditional: setup ## measure autoguidance and fresh noise where nobody asks for a digit; writes data/results/unconditional.csv
+unconditional: setup ## measure what helps where nobody asks for a digit; writes data/results/unconditional.csv
 	$(PY) -m minidiff.measure.unconditional data/results/unconditional.csv
 
 variants: setup ## measure the later ideas of lesson 12, each over as many settings; writes data/results/variants.csv

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from minidiff.symbols import Images, InputError, Labels
 
-ROUNDS = 20  # after that few images still change their cluster
+ROUNDS = 20
 
 
 def nearest(x_0: Images, others: Float[Tensor, "others 1 height width"]) -> Int[Tensor, "batch"]:
@@ -17,10 +17,10 @@ def nearest(x_0: Images, others: Float[Tensor, "others 1 height width"]) -> Int[
 
 
 def clusters(x_0: Images, k: int, rounds: int = ROUNDS, seed: int = 0) -> Labels:
-    """The number of every image's cluster, 0..k - 1, by k-means: each round makes sum_i |x_i - centre_(z_i)|^2 smaller
+    """The number of every image's cluster, 0..k - 1, by k-means: no round makes sum_i |x_i - centre_(y_i)|^2 larger
 
-    [Lloyd 1982]. The centres begin as k images, drawn with this seed. A round: z_i = the nearest centre of image i, then
-    centre_j = the mean of the images with z_i = j (an empty cluster keeps its centre). By hand, because the result must be the
+    [Lloyd 1982]. The centres begin as k images, drawn with this seed. A round: y_i = the nearest centre of image i, then
+    centre_j = the mean of the images with y_i = j (an empty cluster keeps its centre). By hand, because the result must be the
     same each time (an interrupted training run goes on bit for bit), which threads that add in any order do not give.
     Raises InputError for fewer images than clusters.
     """
@@ -28,7 +28,7 @@ def clusters(x_0: Images, k: int, rounds: int = ROUNDS, seed: int = 0) -> Labels
         raise InputError(f"{k} clusters want at least as many images, and one at least; got {len(x_0)} images.")
     centres = x_0[torch.randperm(len(x_0), generator=torch.Generator().manual_seed(seed))[:k]]
     for _ in range(rounds):
-        z = nearest(x_0, centres)
-        sums, counts = torch.zeros_like(centres).index_add_(0, z, x_0), torch.bincount(z, minlength=k).view(-1, 1, 1, 1)
+        y = nearest(x_0, centres)
+        sums, counts = torch.zeros_like(centres).index_add_(0, y, x_0), torch.bincount(y, minlength=k).view(-1, 1, 1, 1)
         centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
     return nearest(x_0, centres)
