@@ -4,10 +4,9 @@ import argparse
 import sys
 
 from minidiff.commands import evaluate_methods, sample_digits, train_model, verify_claims
-from minidiff.measure.evaluate import Setting
+from minidiff.measure.evaluate import EVERY, Setting
 from minidiff.symbols import InputError
 from minidiff.training.generation import METHODS
-from minidiff.training.later import FRESH_NOISE
 from minidiff.training.recipes import BUDGETS, RECIPES
 
 EPILOG = """\
@@ -137,7 +136,7 @@ def _add_evaluate(sub: argparse._SubParsersAction, raw: type) -> None:
     evaluate = sub.add_parser("evaluate", help="measure every method over w", description=EVALUATE, formatter_class=raw)
     what = evaluate.add_mutually_exclusive_group()
     what.add_argument("--variants", action="store_true", help="the later ideas, each searched over five settings of its own")
-    choices = [*METHODS, "exact", *FRESH_NOISE]
+    choices = list(EVERY)
     what.add_argument("--methods", nargs="+", choices=choices, default=usual.methods, help=f"default: {', '.join(METHODS)}")
     evaluate.add_argument("--scales", nargs="+", type=float, default=usual.scales, metavar="S", help=f"default {scales}")
     evaluate.add_argument("--n", type=int, default=usual.each, metavar="N", help=f"images of each digit (default {usual.each})")

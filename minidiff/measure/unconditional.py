@@ -1,6 +1,6 @@
-"""Digits that nobody asked for: python -m minidiff.measure.unconditional FILE [real] [full] [live] [memory] [clusters]
+"""Digits that nobody asked for: python -m minidiff.measure.unconditional FILE [test] [full] [live] [memory] [clusters]
 
-real: test digits. full: the shipped network; live: a lesson's run of the same recipe; memory: the same with a memory of every
+test: real digits. full: the shipped network; live: a lesson's run of the same recipe; memory: the same with a memory of every
 second training image, trained on the others. These three are kept away from a weaker self, eps_good + w (eps_good - eps_weak)
 [Karras 2024, 2406.02507]: for full the same recipe after 400 steps, for the others the same run's own average as it stood after
 some of its steps, which costs no training. clusters: a lesson's run of the network that is told clusters, made without labels
@@ -47,7 +47,7 @@ WEAK_OF_FULL, SHOWN = 400, 12
 RECIPE = {"full": "ddpm", "live": "ddpm", "memory": "memory"}
 PAIRS = ((300, 0.0), (300, 1.0), (300, 2.0), (300, 3.0), (150, 2.0))
 SETTINGS = {  # w = 0 is the network alone
-    "real": (Setting(0, 0.0, 0.0),),
+    "test": (Setting(0, 0.0, 0.0),),
     "full": tuple(Setting(WEAK_OF_FULL, w, eta) for eta in (0.0, 1.0) for w in (0.0, 1.0, 2.0, 3.0)),
     "live": tuple(Setting(*pair, eta) for eta in (0.0, 1.0) for pair in PAIRS),
     "memory": (Setting(300, 0.0, 0.0), *(Setting(300, w, 1.0) for w in (0.0, 1.0, 2.0))),
@@ -61,7 +61,7 @@ Drawing = Callable[[Setting], Images]
 
 def drawing(network: str, by: Reference, path: Path) -> Drawing:
     """N images in a setting. Trains what is not shipped; what clusters draws is shown beside the file of this path."""
-    if network == "real":
+    if network == "test":
         return lambda setting: by.test.x_0(slice(N)).to(device())
     if network == "clusters":
         trained = train(LIVE["clusters"], load_digits("train"), progress=False)

@@ -36,6 +36,7 @@ STORED = Path(__file__).resolve().parents[2] / "data" / "results" / "guidance.cs
 OTHERS = {
     "exact": Setting(("exact",), (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0), seeds=3),
     "fresh_noise": Setting(("cfg eta 1", "cg eta 1"), (1.0, 1.25, 2.0, 3.0, 4.0), seeds=2),
+    "interval": Setting(("interval 200-800",), (2.0,)),
 }
 SMALL = Setting(("cfg",), (0.0, 2.0), seeds=2, each=13, steps=2)
 
