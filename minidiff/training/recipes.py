@@ -41,8 +41,8 @@ def without_remembered(digits: Digits) -> Digits:
 
 
 def by_likeness(digits: Digits, k: int = CLUSTERS) -> Digits:
-    """All images; in the place of their labels, which are not looked at, the numbers of their clusters."""
-    return digits._replace(labels=clusters(digits.x_0(), k))
+    """All images; in the place of their labels, which are not looked at, their clusters (of fewer than k images each is one)."""
+    return digits._replace(labels=clusters(digits.x_0(), min(k, len(digits.labels))))
 
 
 def nothing(net: nn.ModuleDict, digits: Digits, chosen: Digits) -> None:
