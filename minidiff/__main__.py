@@ -136,8 +136,8 @@ def _add_evaluate(sub: argparse._SubParsersAction, raw: type) -> None:
     evaluate = sub.add_parser("evaluate", help="measure every method over w", description=EVALUATE, formatter_class=raw)
     what = evaluate.add_mutually_exclusive_group()
     what.add_argument("--variants", action="store_true", help="the later ideas, each searched over five settings of its own")
-    choices = list(EVERY)
-    what.add_argument("--methods", nargs="+", choices=choices, default=usual.methods, help=f"default: {', '.join(METHODS)}")
+    known = f"{', '.join(EVERY)} (default: {', '.join(usual.methods)})"
+    what.add_argument("--methods", nargs="+", choices=EVERY, default=usual.methods, metavar="NAME", help=known)
     evaluate.add_argument("--scales", nargs="+", type=float, default=usual.scales, metavar="S", help=f"default {scales}")
     evaluate.add_argument("--n", type=int, default=usual.each, metavar="N", help=f"images of each digit (default {usual.each})")
     evaluate.add_argument("--seeds", type=int, default=usual.seeds, metavar="K", help=f"seeds 0..K-1 (default {usual.seeds})")
