@@ -11,7 +11,7 @@ from pathlib import Path
 import minidiff
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXTS = ["README.md", "data/README.md", "data/weights/README.md", "notebooks/INSTRUCTORS.md"]
+TEXTS = ["README.md", "data/README.md", "data/weights/README.md", "data/results/README.md", "notebooks/INSTRUCTORS.md"]
 FILES = ["CITATION.cff", "data/results/digits_by_scale.png", "tests/diffusion/test_guidance.py", "book/package-lock.json"]
 FILES += [str(path.relative_to(ROOT)) for path in sorted((ROOT / "data" / "results").glob("*.csv"))]
 

@@ -6,9 +6,9 @@ from minidiff.measure.evaluate import Row, Setting, missing, real_ones
 from minidiff.measure.reference import Reference
 from minidiff.training.checkpoints import Trained
 
-# Five settings (method, s) each. The best s of plain guidance lies near 1.25 (README); every method gets that region, one s in
-# the middle, and one that is far too large, against which most of them were proposed. cfg++ has its own scale: 0.87 is as much
-# guidance as s = 4 (the mean of scale_of_plus_plus over 20 steps).
+# Five settings (method, s) each. The best s of plain guidance lies near 1.25 (data/results/README.md); every method gets that
+# region, one s in the middle, and one that is far too large, against which most of them were proposed. cfg++ has its own scale:
+# 0.87 is as much guidance as s = 4 (the mean of scale_of_plus_plus over 20 steps).
 SEARCH: Mapping[str, tuple[tuple[str, float], ...]] = {
     "cfg": tuple(("cfg", s) for s in (1.25, 1.5, 2.0, 3.0, 4.0)),
     "interval": (

@@ -136,10 +136,10 @@ def test_the_error_of_a_correlation_is_what_repeated_draws_show(apart):
     assert float(found[:, 0].std()) == pytest.approx(float(found[:, 1].mean()), rel=0.1)
 
 
-def test_the_committed_rows_are_whole_and_readme_shows_them():
-    root = Path(__file__).parents[2]
-    rows = read_rows(root / "data" / "results" / "sentences.csv")
-    assert as_table(rows) in (root / "README.md").read_text(encoding="utf-8")
+def test_the_committed_rows_are_whole_and_the_page_shows_them():
+    results = Path(__file__).parents[2] / "data" / "results"
+    rows = read_rows(results / "sentences.csv")
+    assert as_table(rows) in (results / "README.md").read_text(encoding="utf-8")
     assert [row.pairs for row in rows if row.w == "real"] == ["held out", "seen"]
     for name in ("held out", "seen"):
         scales = [row.w for row in rows if row.pairs == name and row.w != "real"]

@@ -102,11 +102,11 @@ def test_the_weak_ones_of_a_live_run_are_its_own_average_on_the_way(monkeypatch)
     assert min((outs[i] - outs[j]).abs().max() for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-6
 
 
-def test_the_stored_rows_are_whole_and_readme_shows_them():
+def test_the_stored_rows_are_whole_and_the_page_shows_them():
     rows = kept(STORED)
     there = [(row["network"], int(row["weak_steps"]), float(row["w"]), float(row["eta"])) for row in rows]
     assert there == [(network, *setting) for network, settings in SETTINGS.items() for setting in settings]
-    assert as_table(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert as_table(rows) in STORED.with_name("README.md").read_text(encoding="utf-8")
     distance = {setting: float(row["frechet"]) for setting, row in zip(there, rows, strict=True)}
     for network, weak in (("full", 400), ("live", 300), ("memory", 300), ("clusters", 0)):
         for eta in (0.0, 1.0):  # keeping away helps; but from its weaker self it pushes the memory away (lesson 14)
