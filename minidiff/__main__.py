@@ -28,6 +28,8 @@ Draw digits. The guidance weight w has another zero point in each method:
   cg_cond    cg on top of the conditional model: w = 0 is that model, w > 0 is guided     [scale s = 1 + w]
 --prompt asks in words: a digit, thin or thick, narrow or wide, slanted to the left, upright or slanted to the right; what is not
 said is left open. There w = -1 draws what --negative says (nothing, unless given).
+--unasked asks for nothing: by the shipped ddpm, or --weights of ddpm, memory or clusters (lesson 14). --away F, weights of a
+weaker network of the same kind (train ddpm --steps 400), adds w times the difference of the two guesses of the noise.
 The same command gives the same digits. Noise is drawn on the CPU, also where a GPU computes (MINIDIFF_DEVICE=cpu|cuda|auto).
 MINIDIFF_SAMPLING=auto draws in bfloat16 where the hardware has it: faster, and nearly the same digits.
 """
@@ -96,9 +98,11 @@ def parser() -> argparse.ArgumentParser:
     what = sample.add_mutually_exclusive_group()
     what.add_argument("--digit", default="0-9", metavar="D", help="7, or 0-9, or 1,3,5-7 (default 0-9)")
     what.add_argument("--prompt", nargs="+", metavar="P", help="sentences instead of digits, in English or Chinese (cfg only)")
+    what.add_argument("--unasked", action="store_true", help="any digits, as they come")
+    sample.add_argument("--away", metavar="F", help="with --unasked: weights of a weaker network to move away from")
     sample.add_argument("--negative", default="", metavar="P", help="with --prompt: a sentence to move away from (default: none)")
-    sample.add_argument("--n", type=int, default=1, metavar="N", help="images of each digit or sentence (default 1)")
-    sample.add_argument("--w", type=float, default=1.0, help="guidance weight (default 1)")
+    sample.add_argument("--n", type=int, default=1, metavar="N", help="images of each digit or sentence, or of any (default 1)")
+    sample.add_argument("--w", type=float, help="guidance weight (default 1)")
     sample.add_argument("--method", choices=METHODS, default="cfg", help="cfg (default), cg, or cg_cond")
     sample.add_argument("--steps", type=int, default=50, help="DDIM steps, 1..T (default 50)")
     sample.add_argument("--eta", type=float, default=0.0, help="fresh noise in every step, 0..1 (default 0: DDIM; 1: as in DDPM)")

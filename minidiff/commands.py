@@ -6,17 +6,16 @@ import io
 import json
 import math
 import os
-import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import torch
+from torch.nn import functional
 from tqdm import tqdm
 
-from minidiff.digits.captions import parse
+from minidiff.asked import asked, models_of
 from minidiff.digits.mnist import load_digits, to_bytes
 from minidiff.exact.cases import cases
 from minidiff.exact.claims import CLAIMS
@@ -37,14 +36,13 @@ from minidiff.measure.evaluate import (
 from minidiff.measure.metrics import enough
 from minidiff.measure.reference import reference
 from minidiff.measure.search import Search, again, search, searching
-from minidiff.symbols import Images, InputError, Labels, Tokens
-from minidiff.training.checkpoints import Trained, check_writable, kind, load, only_run, same_data, save, write_atomically
+from minidiff.symbols import Images, InputError
+from minidiff.training.checkpoints import check_writable, only_run, save, write_atomically
 from minidiff.training.device import compiled, device, precision, sampling_precision
 from minidiff.training.draws import processes
-from minidiff.training.generation import METHODS, Guided, cfg_words, generate
+from minidiff.training.generation import generate
 from minidiff.training.loop import Saving, train
 from minidiff.training.recipes import BUDGETS, Recipe
-from minidiff.training.sentences import to_tokens
 
 
 def train_model(options: argparse.Namespace) -> None:
@@ -93,43 +91,17 @@ def _how() -> str:
 
 
 def sample_digits(options: argparse.Namespace) -> None:
-    """Draw the digits that were asked for and write a picture or arrays."""
+    """Draw the digits that were asked for, or any, and write a picture or arrays."""
     out = check_writable(options.out)
     if out.suffix not in (".png", ".npz"):
         raise InputError(f"--out must end in .png or .npz, got {options.out!r}.")
     _positive("--n", options.n)
-    guided, y, asked = _by_prompt(options) if options.prompt else _by_digit(options)
-    guided, rows = guided._replace(eta=options.eta), y.repeat_interleave(options.n, dim=0).to(device())
-    x_0 = generate(guided, rows, options.w, options.steps, options.seed, progress=True)
-    write_atomically(out, _png(x_0, options.n) if out.suffix == ".png" else _npz(x_0, np.repeat(asked, options.n)))
-    what = ", ".join(map(repr, options.prompt)) if options.prompt else options.digit
-    what += f" away from {options.negative!r}" if options.negative else ""
-    how = f"w = {options.w:g}, eta = {options.eta:g}, seed {options.seed}, {sampling_precision(device())}"
-    print(f"wrote {out}: {options.n} x {what} by {options.method}, {how}")
-
-
-def _by_digit(options: argparse.Namespace) -> tuple[Guided, Labels, np.ndarray]:
-    if options.negative:
-        raise InputError("--negative is a sentence against a sentence: it wants --prompt.")
-    method = METHODS[options.method]
-    models = _models(method.needs, options.weights)
-    digits = parse_digits(options.digit, models[method.needs[-1]].facts["classes"])
-    return method.build(*models.values()), torch.tensor(digits), np.array(digits)
-
-
-def _by_prompt(options: argparse.Namespace) -> tuple[Guided, Tokens, np.ndarray]:
-    if options.method != "cfg":
-        raise InputError(
-            f"--prompt goes with classifier-free guidance only: a classifier reads no sentence; got {options.method}."
-        )
-    tokens = to_tokens(options.prompt)
-    for prompt in filter(None, (*options.prompt, options.negative)):
-        try:
-            parse(prompt)
-        except InputError as error:
-            print(f"note: {error} It is drawn all the same, somehow.", file=sys.stderr)
-    words = _models(("words",), options.weights)["words"]
-    return cfg_words(words, options.negative), tokens, np.array(options.prompt)
+    question, w = asked(options), 1.0 if options.w is None else options.w
+    guided = question.guided._replace(eta=options.eta)
+    x_0 = generate(guided, question.y.to(device()), w, options.steps, options.seed, progress=True)
+    write_atomically(out, _png(x_0, question.columns) if out.suffix == ".png" else _npz(x_0, question.names))
+    how = f"w = {w:g}, eta = {options.eta:g}, seed {options.seed}, {sampling_precision(device())}"
+    print(f"wrote {out}: {question.said}, {how}")
 
 
 def evaluate_methods(options: argparse.Namespace) -> None:
@@ -138,7 +110,7 @@ def evaluate_methods(options: argparse.Namespace) -> None:
     counts = {option: _positive(f"--{option}", getattr(options, option)) for option in ("n", "seeds")}
     setting = _setting(options, counts["n"], counts["seeds"])
     needs = [name for method in setting.methods for name in EVERY[method].needs]
-    models = _models((*dict.fromkeys(needs), "judge"), options.weights)
+    models = models_of((*dict.fromkeys(needs), "judge"), options.weights)
     judge_net = models["judge"]
     enough(setting.each * judge_net.facts["classes"], judge_net.net["judge"].head.in_features)
     with only_run(out) if out else contextlib.nullcontext():
@@ -197,36 +169,6 @@ def verify_claims(options: argparse.Namespace) -> int:
     return 0 if all(verdict.holds for verdict in verdicts) else 1
 
 
-def parse_digits(text: str, classes: int = 10) -> list[int]:
-    """ "7", "0-9" or "1,3,5-7" as a list. Raises InputError for anything else and for a digit outside 0..classes - 1."""
-    digits = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match:
-            raise InputError(f'A digit, or digits like "0-9" or "1,3,5-7", expected, got {text!r}.')
-        digits += range(int(match[1]), int(match[2] or match[1]) + 1)
-    if not digits:
-        raise InputError(f"No digit in {text!r}: write the smaller one first.")
-    if max(digits) >= classes:
-        raise InputError(f"Unknown digit in {text!r}: this model knows 0 to {classes - 1}.")
-    return digits
-
-
-def _models(needs: tuple[str, ...], files: list[str]) -> dict[str, Trained]:
-    """The needed models on the device, from the named files where there are some, else the shipped weights."""
-    named = {}
-    for file in files:
-        name = kind(file)
-        if name not in needs or name in named:
-            raise InputError(f"{file}: weights of {name!r}, but {' and '.join(needs)} are wanted here, one file each.")
-        named[name] = file
-    models = {name: load(name, named.get(name)) for name in needs}
-    same_data(*models.values())
-    for model in models.values():
-        model.net.to(device())
-    return models
-
-
 def _positive(option: str, value: int) -> int:
     if value < 1:
         raise InputError(f"{option} must be at least 1, got {value}.")
@@ -234,16 +176,17 @@ def _positive(option: str, value: int) -> int:
 
 
 def _png(x_0: Images, columns: int, zoom: int = 4) -> bytes:
-    rows = to_bytes(x_0).cpu().unflatten(0, (-1, columns))  # (digits, n, 28, 28)
-    picture = rows.permute(0, 2, 1, 3).flatten(2).flatten(0, 1).numpy()
+    rows = list(to_bytes(x_0).cpu().split(columns))
+    rows[-1] = functional.pad(rows[-1], (0, 0, 0, 0, 0, columns - len(rows[-1])))  # the last row ends in black
+    picture = torch.stack(rows).permute(0, 2, 1, 3).flatten(2).flatten(0, 1).numpy()  # from (rows, columns, 28, 28)
     file = io.BytesIO()
     matplotlib.image.imsave(file, np.kron(picture, np.ones((zoom, zoom), np.uint8)), cmap="gray", vmin=0, vmax=255, format="png")
     return file.getvalue()
 
 
-def _npz(x_0: Images, y: np.ndarray) -> bytes:
+def _npz(x_0: Images, y: np.ndarray | None) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, x=to_bytes(x_0).cpu().numpy(), y=y)
+    np.savez_compressed(file, x=to_bytes(x_0).cpu().numpy(), **({} if y is None else {"y": y}))
     return file.getvalue()
 
 

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "measure": {"symbols", "diffusion", "nets", "digits", "exact", "training"},
     "teaching": {"symbols", "diffusion", "nets", "digits", "exact", "training", "measure"},
 }
-MAY_IMPORT["commands"] = MAY_IMPORT["measure"] | {"measure"}
+MAY_IMPORT["asked"] = MAY_IMPORT["measure"]
+MAY_IMPORT["commands"] = MAY_IMPORT["measure"] | {"measure", "asked"}
 MAY_IMPORT["article"] = MAY_IMPORT["commands"]
 MAY_IMPORT["__main__"] = MAY_IMPORT["commands"] | {"commands"}
 MAY_IMPORT["__init__"] = MAY_IMPORT["commands"]

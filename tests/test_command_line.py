@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from minidiff.__main__ import main
-from minidiff.commands import parse_digits
+from minidiff.asked import parse_digits
 from minidiff.digits.mnist import load_digits, to_bytes
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints

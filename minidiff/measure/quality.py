@@ -11,7 +11,6 @@ import torch
 
 from minidiff.diffusion.guidance import clipped
 from minidiff.diffusion.process import draw_noise, q_sample
-from minidiff.diffusion.samplers import ddim_path, last
 from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.digits.captions import ATTRIBUTES
 from minidiff.digits.mnist import Digits
@@ -22,7 +21,7 @@ from minidiff.nets.conditioning import bind
 from minidiff.symbols import Denoiser, Images, Labels
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
-from minidiff.training.generation import BATCH, cfg, generate, start_noise
+from minidiff.training.generation import Guided, cfg, generate
 from minidiff.training.recipes import SHIPPED_RECIPES
 
 N, STEPS, SEED, W_OF_WORDS = 1_000, 50, 0, 2.0
@@ -48,9 +47,8 @@ def of_ddpm(ddpm: Trained, by: Reference, n: int = N) -> dict:
 
 def unasked(eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0) -> Images:
     """n samples of a denoiser that is told nothing, from SEED; eta > 0: with fresh noise in every DDIM step."""
-    generator = torch.Generator().manual_seed(SEED)
-    noise = start_noise(n, generator).to(device()).split(BATCH)
-    return torch.cat([last(ddim_path(clipped(eps, schedule), x_T, schedule, STEPS, eta, generator)) for x_T in noise])
+    plain = Guided(lambda y, w: clipped(eps, schedule), schedule, eta)
+    return generate(plain, torch.zeros(n, dtype=torch.long, device=device()), 0.0, STEPS, SEED)
 
 
 def told_clusters(clusters: Trained, w: float, n: int = N, eta: float = 0.0) -> tuple[Labels, Images]:

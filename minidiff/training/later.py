@@ -12,6 +12,7 @@ from minidiff.diffusion.samplers import Sample
 from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.diffusion.variants import autoguided, limited, plus_plus_path, projected, rescaled, thresholded
 from minidiff.digits.mnist import load_digits
+from minidiff.nets.conditioning import bind
 from minidiff.symbols import Denoiser, Images, Labels, Points, Steps
 from minidiff.training.checkpoints import Trained, same_origin
 from minidiff.training.generation import METHODS, Guided, Method, branches
@@ -62,6 +63,22 @@ def away_from_early(steps: int) -> Method:
         return Guided(denoiser, unet.schedule)
 
     return Method(("unet",), build, 1.0)
+
+
+def unconditional(model: Trained, weak: Trained | None = None) -> Guided:
+    """A network that is told nothing; where there is a weaker version of it, away from that   [Karras 2024, 2406.02507]
+
+    eps_bar = eps + w (eps - eps_weak), x_0_hat clipped to [-1, 1] after it. Of y only the number of rows counts.
+    Raises InputError unless both were trained on the same data with the same schedule.
+    """
+    nets = [bind(trained.net["unet"]) for trained in (model, weak) if trained]
+    if weak:
+        same_origin(model, weak)
+
+    def denoiser(y: Labels, w: float) -> Denoiser:
+        return clipped(autoguided(*nets, w) if weak else nets[0], model.schedule)
+
+    return Guided(denoiser, model.schedule)
 
 
 def with_fresh_noise(method: Method, eta: float = 1.0) -> Method:
