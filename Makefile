@@ -17,7 +17,7 @@ WORKERS ?= 2
 TESTS = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup lessons test unit mutants grading lint lab assignments handout grade formgrade book playground book-test
-.PHONY: train quality trials bench crosscheck evaluate exact fresh-noise interval unconditional variants sentences picture store clean
+.PHONY: train quality trials bench crosscheck evaluate exact fresh-noise interval two-networks unconditional variants sentences picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -118,6 +118,9 @@ fresh-noise: setup ## measure CFG and CG with fresh noise in every DDIM step; wr
 
 interval: setup ## measure CFG at w = 1, only between t = 200 and 800; writes data/results/interval.csv
 	$(PY) -m minidiff evaluate --methods "interval 200-800" --scales 2 --out data/results/interval.csv
+
+two-networks: setup ## measure CFG with ddpm as the network that is told nothing; writes data/results/two_networks.csv
+	$(PY) -m minidiff evaluate --methods "two networks" --scales 1.25 2 4 --out data/results/two_networks.csv
 
 unconditional: setup ## measure what helps where nobody asks for a digit; writes data/results/unconditional.csv
 	$(PY) -m minidiff.measure.unconditional data/results/unconditional.csv

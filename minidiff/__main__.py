@@ -15,6 +15,7 @@ examples
   python -m minidiff sample --digit 0-9 --n 100 --out digits.npz       100 of each digit, as arrays x and y
   python -m minidiff sample --digit 3 --method cg --w 4 --out 3.png    the same question to the other method
   python -m minidiff sample --prompt "a thick seven, slanted to the left" --w 3    asked for in words
+  python -m minidiff sample --unasked --n 20 --eta 1                   any digits, with fresh noise in every step
   python -m minidiff train unet --budget live --out my_unet.safetensors  train the conditional U-Net yourself ...
   python -m minidiff sample --digit 7 --weights my_unet.safetensors    ... and draw with it
   python -m minidiff evaluate --seeds 1                                what the digits are worth, for every w
@@ -45,7 +46,8 @@ Train one model on the 60,000 images and write its weights with the recipe, the 
   memory      ddpm that also sees what half of the images, kept in a memory, suggest [not shipped: 50 MB; lesson 14]
   clusters    unet that is told no digit, but clusters made without labels           [not shipped; lesson 14]
 The whole state is written to F.checkpoint now and then; after any interruption, kill -9 included, --resume goes on from there and
-ends with the same weights, bit for bit. Several processes share every batch under torchrun, with the same result up to rounding:
+ends with the same weights, bit for bit on a CPU (on GPUs nobody has tried). Several processes share every batch under torchrun,
+with the same result up to rounding:
   torchrun --nproc-per-node 2 -m minidiff train unet --out mine.safetensors
 MINIDIFF_PRECISION=float32 trains without bfloat16, MINIDIFF_COMPILE=1 with torch.compile (about a minute, then faster).
 """
@@ -106,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--method", choices=METHODS, default="cfg", help="cfg (default), cg, or cg_cond")
     sample.add_argument("--steps", type=int, default=50, help="DDIM steps, 1..T (default 50)")
     sample.add_argument("--eta", type=float, default=0.0, help="fresh noise in every step, 0..1 (default 0: DDIM; 1: as in DDPM)")
-    sample.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
+    sample.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
     sample.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
     sample.add_argument(
         "--out", default="digits.png", metavar="F", help=".png: a picture, a row for each digit or sentence; .npz: x, y"
@@ -127,7 +129,7 @@ def _add_train(sub: argparse._SubParsersAction, raw: type) -> None:
     limit = train.add_mutually_exclusive_group()
     limit.add_argument("--steps", type=int, metavar="N", help="training steps (default: the budget's)")
     limit.add_argument("--seconds", type=float, metavar="S", help="seconds instead of steps; the learning rate fits itself")
-    train.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    train.add_argument("--seed", type=_seed, default=0, help="of everything random (default 0)")
     train.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help="steps (default 500); F.checkpoint")
     train.add_argument("--resume", action="store_true", help="go on from F.checkpoint, bit for bit")
     train.add_argument("--float32", action="store_true", help="write full precision; half precision is the default")
@@ -160,8 +162,18 @@ def _add_verify(sub: argparse._SubParsersAction, raw: type) -> None:
     verify.set_defaults(run=verify_claims)
 
 
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**63:
+        raise argparse.ArgumentTypeError(f"a seed lies between 0 and 2^63 - 1, got {text}")
+    return seed
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command. 0: done; 1: a claim fails; 2: the input cannot be used, the message says why; 130: Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has not
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Chinese shows what it can
     options = parser().parse_args(argv)
     try:
         status = options.run(options)

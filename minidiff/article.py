@@ -59,7 +59,7 @@ class ArticleTextEncoder:
     def text_encode(self, sentence: str) -> HiddenStates:
         """Raises InputError for a word that the vocabulary lacks."""
         with torch.no_grad():
-            states = self.text(to_tokens([sentence])).states
+            states = self.text(to_tokens([sentence]).to(next(self.text.parameters()).device)).states
         return torch.cat([states, states.new_zeros(1, LONGEST - states.shape[1], states.shape[2])], dim=1)
 
 

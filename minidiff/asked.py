@@ -87,11 +87,12 @@ def parse_digits(text: str, classes: int = 10) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not match:
             raise InputError(f'A digit, or digits like "0-9" or "1,3,5-7", expected, got {text!r}.')
-        digits += range(int(match[1]), int(match[2] or match[1]) + 1)
-    if not digits:
-        raise InputError(f"No digit in {text!r}: write the smaller one first.")
-    if max(digits) >= classes:
-        raise InputError(f"Unknown digit in {text!r}: this model knows 0 to {classes - 1}.")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise InputError(f"No digit in {part.strip()!r}: write the smaller one first.")
+        if high >= classes:
+            raise InputError(f"Unknown digit in {text!r}: this model knows 0 to {classes - 1}.")
+        digits += range(low, high + 1)
     return digits
 
 

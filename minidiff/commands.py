@@ -51,6 +51,8 @@ def train_model(options: argparse.Namespace) -> None:
     out = check_writable(options.out or f"{options.name}.safetensors")
     every = _positive("--checkpoint-every", options.checkpoint_every)
     saving = Saving(out.with_name(f"{out.name}.checkpoint"), every, options.resume)
+    if saving.path.exists() and not options.resume:
+        raise InputError(f"{saving.path}: the state of an earlier run is there. Go on with --resume, or delete it to start anew.")
     digits, first = load_digits("train", options.data), processes().rank == 0
     with only_run(out) if first else contextlib.nullcontext():
         if first:
@@ -118,13 +120,17 @@ def evaluate_methods(options: argparse.Namespace) -> None:
         by = reference(models["judge"])
         total = len(real_ones(by, setting)) + setting.count()
         made = search(models, by, setting, rows) if isinstance(setting, Search) else sweep(models, by, setting, rows)
-        with tqdm(desc="evaluate", unit="row", total=total, initial=len(rows), leave=False) as bar:
-            for row in made:
-                tqdm.write(as_text(row))
-                bar.update()
-                rows.append(row)
-                if out:
-                    write_atomically(out, as_csv(rows, setting))
+        try:
+            with tqdm(desc="evaluate", unit="row", total=total, initial=len(rows), leave=False) as bar:
+                for row in made:
+                    tqdm.write(as_text(row))
+                    bar.update()
+                    rows.append(row)
+                    if out:
+                        write_atomically(out, as_csv(rows, setting))
+        except KeyboardInterrupt:
+            kept = f"{len(rows)} of {total} rows are in {out}; the same command goes on." if out and rows else ""
+            raise KeyboardInterrupt(kept) from None
     print(f"\n{as_table(points(again(rows) if isinstance(setting, Search) else rows))}")
 
 
@@ -135,7 +141,8 @@ def _setting(options: argparse.Namespace, each: int, seeds: int) -> Setting:
         if seeds < 2:
             raise InputError("--variants needs --seeds 2 at least: one for the search, the others for what it chose.")
         return searching(each, seeds, options.steps)
-    setting = Setting(tuple(options.methods), tuple(sorted(set(options.scales))), seeds, each, options.steps)
+    scales = sorted({round(s, 5) for s in options.scales})  # as they are written
+    setting = Setting(tuple(dict.fromkeys(options.methods)), tuple(scales), seeds, each, options.steps)
     if not all(map(math.isfinite, setting.scales)):
         raise InputError("--scales must be finite numbers.")
     return setting
@@ -180,7 +187,7 @@ def _png(x_0: Images, columns: int, zoom: int = 4) -> bytes:
     rows[-1] = functional.pad(rows[-1], (0, 0, 0, 0, 0, columns - len(rows[-1])))  # the last row ends in black
     picture = torch.stack(rows).permute(0, 2, 1, 3).flatten(2).flatten(0, 1).numpy()  # from (rows, columns, 28, 28)
     file = io.BytesIO()
-    matplotlib.image.imsave(file, np.kron(picture, np.ones((zoom, zoom), np.uint8)), cmap="gray", vmin=0, vmax=255, format="png")
+    matplotlib.image.imsave(file, picture.repeat(zoom, 0).repeat(zoom, 1), cmap="gray", vmin=0, vmax=255, format="png")
     return file.getvalue()
 
 

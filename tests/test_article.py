@@ -1,5 +1,6 @@
 """The article's loops against the package's own samplers; the facade's schedulers against diffusers, where it is installed."""
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -123,3 +124,8 @@ def test_steps_are_those_of_diffusers(schedule, clip):
     assert [t - 1 for t in ours.timesteps] == ddim.timesteps.tolist()
     same_steps(ours, partial(ddim.step, use_clipped_model_output=clip))
     same_steps(DDPMScheduler(schedule, generator(), clip), partial(ddpm.step, generator=generator()))
+
+
+def test_sentences_are_encoded_where_the_encoder_is(words):
+    """meta stands for a GPU."""
+    assert ArticleTextEncoder(deepcopy(words.net["text"]).to("meta")).text_encode("7").device.type == "meta"

@@ -153,6 +153,8 @@ def test_help_teaches(capsys):
         (["sample", "--digit", "10"], "Unknown digit in '10': this model knows 0 to 9"),
         (["sample", "--digit", "seven"], "A digit, or digits like"),
         (["sample", "--digit", "9-0"], "No digit in '9-0': write the smaller one first"),
+        (["sample", "--digit", "1,5-3"], "No digit in '5-3': write the smaller one first"),
+        (["sample", "--digit", "0-99999999999"], "this model knows 0 to 9"),
         (["sample", "--eta", "1.5"], "eta must lie in [0, 1]"),
         (["sample", "--w", "nan"], "w must be a finite number, got nan"),
         (["sample", "--w", "inf", "--method", "cg"], "w must be a finite number, got inf"),
@@ -190,6 +192,20 @@ def test_unknown_names(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "invalid choice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63)])
+def test_seeds_that_no_generator_takes(seed, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["sample", f"--seed={seed}"])
+    assert "a seed lies between 0 and 2^63 - 1" in capsys.readouterr().err
+
+
+def test_a_terminal_without_chinese_shows_what_it_can(tmp_path):
+    command = [sys.executable, "-m", "minidiff", "sample", "--prompt", "七", "--steps", "1", "--out", str(tmp_path / "p.png")]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+    assert r"1 x '\u4e03' by cfg" in done.stdout
 
 
 def test_steps_and_seconds_are_one_limit_too_many(capsys):

@@ -54,7 +54,12 @@ CHINESE = Language(
 
 
 def describe(x_0: Images, y: Labels) -> Described:
-    """Digit, and the bins of thickness, slant and width, of every image. Without ink every bin is 0."""
+    """Digit, and the bins of thickness, slant and width, of every image. Without ink every bin is 0.
+
+    Raises InputError for a label over 9: the sentences have no name for it.
+    """
+    if len(y) and int(y.max()) > 9:
+        raise InputError(f"Sentences name the digits 0 to 9; the data has a label {int(y.max())}.")
     return torch.cat([y[:, None], bins(strokes(x_0)).to(y.device)], dim=1)
 
 

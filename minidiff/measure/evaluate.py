@@ -27,9 +27,9 @@ from minidiff.symbols import Images, InputError, Labels
 from minidiff.training.checkpoints import Trained
 from minidiff.training.device import device, sampling_precision
 from minidiff.training.generation import METHODS, generate
-from minidiff.training.later import FRESH_NOISE, VARIANTS
+from minidiff.training.later import FRESH_NOISE, TWO_NETWORKS, VARIANTS
 
-EVERY = {**METHODS, "exact": EXACT, **FRESH_NOISE, **VARIANTS}  # all that can be measured, by name
+EVERY = {**METHODS, "exact": EXACT, **FRESH_NOISE, **TWO_NETWORKS, **VARIANTS}  # all that can be measured, by name
 SCALES = (0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 10.0)  # s, the power of p(y|x_t); the same for every method
 METRICS = ("as_asked", "sure", "frechet", "precision", "recall", "diversity")
 SHARES = ("as_asked", "sure")  # shares of independent images, with the standard error of a share
@@ -185,7 +185,7 @@ def as_csv(rows: Sequence[Row], setting: Setting) -> bytes:
 
 def read_rows(path: str | Path) -> list[Row]:
     """The rows of a file of as_csv. Raises InputError if it is something else."""
-    lines = Path(path).read_text().splitlines()
+    lines = Path(path).read_text(errors="replace").splitlines()
     table = csv.DictReader(lines[1:])
     if tuple(table.fieldnames or ()) != Row._fields:
         raise InputError(f"{path}: not a table of minidiff evaluate. Name another file with --out.")

@@ -56,8 +56,16 @@ class Reference(NamedTuple):
 
 
 def reference(judge: Trained) -> Reference:
-    """Made of the shipped MNIST: all 60,000 training images, the first 5,000 of them as manifold, all 10,000 test images."""
+    """Made of the data set in use: all training images, the first MANIFOLD of them as manifold, all test images.
+
+    Raises InputError unless the judge was trained on it: it would see features that are not there.
+    """
     train, test = load_digits("train"), load_digits("test")
+    if judge.facts["data_sha256"] != train.sha256:
+        raise InputError(
+            "The judge and the networks were trained on another data set than the one in use, which samples are compared with. "
+            "Set MINIDIFF_DATA to the folder that they were trained on."
+        )
     order = torch.randperm(len(test.labels), generator=torch.Generator().manual_seed(0))
     test = Digits(test.images[order], test.labels[order], test.sha256)
     features = features_of(judge, train.x_0().to(device()))

@@ -172,16 +172,17 @@ def as_table(rows: list[Row], scales: tuple[float, ...] = (0.0, 2.0, 5.0)) -> st
 
 
 def main(path: Path) -> None:
-    """Measure, print, and write the file after every row."""
+    """Measure, print, and write the rows after each one beside the file, which they replace when all are there."""
     models = {name: load(name) for name in ("words", "judge")}
     for model in models.values():
         model.net.to(device())
-    done: list[Row] = []
+    done, part = [], path.with_name(f"{path.name}.part")
     for row in rows(models["words"], ruler(models["judge"])):
         done.append(row)
         print(row, flush=True)
         comment = f"python -m minidiff.measure.sentences {path.name}: DDIM {STEPS} steps, seed {SEED}"
-        write(path, comment, Row._fields, [one._asdict() for one in done])
+        write(part, comment, Row._fields, [one._asdict() for one in done])
+    part.replace(path)
 
 
 def _encoded(text: Trained, described: Described) -> Features:

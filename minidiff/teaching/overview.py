@@ -22,7 +22,7 @@ def digits_by_scale(method: str, scales: tuple[float, ...] = SCALES, seed: int =
         model.net.to(device())
     y = torch.arange(10, device=device())
     guided = build(*models)
-    return torch.cat([generate(guided, y, s - s_at_zero, steps, seed) for s in scales], dim=1)
+    return torch.cat([generate(guided, y, s - s_at_zero, steps, seed) for s in scales], dim=1).cpu()
 
 
 def picture() -> Figure:

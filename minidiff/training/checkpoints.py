@@ -54,7 +54,7 @@ def load(name: str, path: str | Path | None = None, data_sha256: str | None = No
     if data_sha256 not in (None, facts["data_sha256"]):
         raise InputError(
             f"{path}: trained on another data set (SHA-256 {facts['data_sha256'][:12]}...) than the one in use "
-            f"({data_sha256[:12]}...). Train on this one: python -m minidiff train {name}"
+            f"({data_sha256[:12]}...). Train on this one: python -m minidiff train {name} --out {path}"
         )
     try:
         schedule = NoiseSchedule(tensors.pop("schedule.beta"))
@@ -135,7 +135,8 @@ def only_run(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                Path(lock.lock_file).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # on Windows an open file stays, and filelock removes it
+                    Path(lock.lock_file).unlink()
     except Timeout:
         raise InputError(f"{path}: another run is writing to it. Wait for it, or name another file with --out.") from None
 
@@ -150,7 +151,8 @@ def read_tensors(path: Path, key: str, missing: str) -> tuple[dict[str, torch.Te
     try:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get(key)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+            # copies: what safe_open returns are windows into the file, which may be replaced while they are in use
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error}). It was truncated or is no weights file.") from error
     try:

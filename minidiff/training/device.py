@@ -12,11 +12,17 @@ from minidiff.symbols import InputError
 
 
 def device() -> torch.device:
-    """The device named by MINIDIFF_DEVICE; "auto" (the default) takes a GPU when there is one. Raises InputError."""
+    """The device named by MINIDIFF_DEVICE; "auto" (the default) takes a GPU when there is one. Raises InputError.
+
+    On a GPU float32 convolutions are float32, not TF32 (which rounds to 1e-3), and cuDNN takes what it can repeat exactly.
+    """
     wanted = _chosen("MINIDIFF_DEVICE", "cpu", "cuda", "auto", default="auto")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("MINIDIFF_DEVICE is cuda, but torch sees no GPU here. Set it to cpu or auto.")
-    return torch.device("cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu")
+    if not torch.cuda.is_available() or wanted == "cpu":
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+    return torch.device("cuda")
 
 
 def bfloat16_is_native(where: torch.device) -> bool:

@@ -46,6 +46,18 @@ class Draws(NamedTuple):
         """Numbers in [0, 1)."""
         return self.mine(torch.rand(columns, self.world * rows, generator=self.generator).T)
 
+    def gathered(self, mine: Tensor) -> Tensor:
+        """The rows of all processes, in their order, for a loss in which rows meet. Gradients reach the own rows, times `world`:
+
+        each process then has its part of the whole gradient, and DistributedDataParallel takes the mean over processes.
+        """
+        if self.world == 1:
+            return mine
+        rows = [torch.empty_like(mine) for _ in range(self.world)]
+        dist.all_gather(rows, mine.detach().contiguous())
+        rows[self.rank] = self.world * mine - (self.world - 1) * mine.detach()
+        return torch.cat(rows)
+
     def mine(self, batch: Tensor) -> Tensor:
         """The rows of a batch that belong to this process."""
         share = len(batch) // self.world

@@ -35,6 +35,21 @@ def mixed(mix: Mix) -> Method:
     return Method(("unet",), build, 1.0)
 
 
+def two_networks(unet: Trained, ddpm: Trained) -> Guided:
+    """M6 whose eps(x_t, t) comes from a network of its own, which is never told anything   [Ho & Salimans 2022, sec. 3.2]
+
+    eps_bar = (1 + w) eps_unet(x_t, t, y) - w eps_ddpm(x_t, t). Ho & Salimans take one network because it is simpler. Raises
+    InputError unless both were trained on the same data with the same schedule.
+    """
+    same_origin(unet, ddpm)
+    null = bind(ddpm.net["unet"])
+
+    def denoiser(y: Labels, w: float) -> Denoiser:
+        return clipped(classifier_free(branches(unet, y)[0], null, w), unet.schedule)
+
+    return Guided(denoiser, unet.schedule)
+
+
 def once(eps: Denoiser) -> Denoiser:
     """eps, asked only once where a formula names it twice: the same x_t and t get the same answer without a second pass."""
     known: list[Points | Steps] = []
@@ -141,4 +156,5 @@ VARIANTS = {
     "autoguidance 150": away_from_early(150),
     "autoguidance 400": away_from_early(400),
 }
+TWO_NETWORKS = {"two networks": Method(("unet", "ddpm"), two_networks, 1.0)}
 FRESH_NOISE = {f"{name} eta 1": with_fresh_noise(method) for name, method in METHODS.items()}

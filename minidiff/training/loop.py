@@ -60,7 +60,7 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
         # averages the gradients of all processes while they are computed; buffers are constants
         module = DistributedDataParallel(module, broadcast_buffers=False)
     while run.progress() < 1:
-        start, step, rate = time.monotonic(), len(run.losses) + 1, learning_rate(len(run.losses), run.progress(), recipe)
+        start, step, rate = time.perf_counter(), len(run.losses) + 1, learning_rate(len(run.losses), run.progress(), recipe)
         chosen = draws.mine(run.next_rows())
         x_0, y = to_pixels(run.digits.images[chosen]).to(where), run.digits.labels[chosen].to(where)
         with autocast(where, precision(where)):
@@ -73,7 +73,7 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
         take_step(run.optimizers, rate)
         run.average.update_parameters(run.net)
         run.losses.append(value)
-        run.seconds += _mean(torch.tensor(time.monotonic() - start, device=where), among.world)
+        run.seconds += _mean(torch.tensor(time.perf_counter() - start, device=where), among.world)
         yield TrainingState(step, value, run.average.module)
 
 
@@ -86,7 +86,7 @@ def fitted(recipe: Recipe, digits: Digits) -> Recipe:
     seconds = live_seconds()
     if math.isinf(seconds):
         return recipe
-    ends = [time.monotonic() for _ in islice(training_steps(recipe, digits), 7)][1:]
+    ends = [time.perf_counter() for _ in islice(training_steps(recipe, digits), 7)][1:]
     one = sorted(after - before for before, after in pairwise(ends))[2]
     return replace(recipe, steps=min(recipe.steps, max(LEAST, int(seconds / one) // 100 * 100)))
 

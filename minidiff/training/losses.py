@@ -64,9 +64,10 @@ def judge_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedu
 
 
 def text_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
-    """The contrastive loss of images and sentences about them. Under torchrun each process contrasts its own rows."""
+    """The contrastive loss of images and sentences about them; under torchrun, of those of all processes."""
     tokens = to_tokens(captions(x_0, y, draws)).to(x_0.device)
-    return contrastive_loss(net["contrast"](net["image"](x_0), net["text"].pooled(tokens)))
+    images, sentences = draws.gathered(net["image"](x_0)), draws.gathered(net["text"].pooled(tokens))
+    return contrastive_loss(net["contrast"](images, sentences))
 
 
 def contrastive_loss(logits: Float[Tensor, "rows rows"]) -> Loss:

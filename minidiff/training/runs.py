@@ -14,6 +14,7 @@ from minidiff.digits.mnist import Digits
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import load, read_tensors, write_atomically
 from minidiff.training.device import compiled, device, precision
+from minidiff.training.draws import processes
 from minidiff.training.optimizers import Optimizers, restore, tensors_of
 from minidiff.training.recipes import Recipe
 
@@ -51,14 +52,15 @@ class Run:
     def identity(self) -> dict:
         """What a checkpoint must agree on to be continued."""
         facts = {"recipe": self.recipe.facts(), "data_sha256": self.digits.sha256, "seed": self.seed}
-        facts |= {"precision": precision(device()), "compiled": compiled()}  # both change the last bits
+        facts |= {"precision": precision(device()), "compiled": compiled()}  # these change the last bits
+        facts |= {"device": device().type, "processes": processes().world}  # and so do these
         return json.loads(json.dumps({"format": FORMAT, "torch": torch.__version__, **facts}))
 
 
 def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
     """A run before its first step; the global random state stays as it is. Raises InputError as `load` does for a frozen part."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
+        torch.default_generator.manual_seed(seed)
         net = recipe.build(digits.classes, recipe.schedule()).to(device()).train()
     if recipe.frozen:
         part = load(recipe.frozen, data_sha256=digits.sha256).net[recipe.frozen]
@@ -100,8 +102,8 @@ def save_run(path: str | Path, run: Run) -> None:
 def continue_run(path: str | Path, recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
     """The run that save_run wrote, ready for its next step.
 
-    Raises InputError when the file is missing or broken, or belongs to another recipe, data set, seed or version: what
-    would come out could not be called the result of this recipe.
+    Raises InputError when the file is missing or broken, or belongs to another recipe, data set, seed, device, number of
+    processes or version: what would come out could not be called the result of this recipe.
     """
     run = begin(recipe, digits, seed)
     tensors, facts = read_tensors(Path(path), "minidiff-run", "there is no checkpoint to resume. Start without --resume.")
@@ -109,7 +111,7 @@ def continue_run(path: str | Path, recipe: Recipe, digits: Digits, seed: int = 0
         if facts.get(key) != wanted:
             difference = _difference(wanted, facts.get(key))
             raise InputError(
-                f"{path}: this checkpoint has another {key.replace('_', ' ')} ({difference}). Start without --resume."
+                f"{path}: this checkpoint has another {key.replace('_', ' ')} ({difference}). Delete it to start anew."
             )
     parts = {part: _under(tensors, part) for part in ("net", "average", "optimizer")}
     try:

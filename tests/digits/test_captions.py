@@ -121,3 +121,8 @@ def test_held_out_pairs_are_gone_and_nothing_else(train):
     assert 0.15 < gone.double().mean() < 0.45
     assert sorted(digit for digit, *_ in HELD_OUT) == list(range(10))
     assert {(column, value) for _, column, value in HELD_OUT} == {(1, 0), (1, 2), (2, 0), (2, 2)}
+
+
+def test_a_label_without_a_name_is_said():
+    with pytest.raises(InputError, match="Sentences name the digits 0 to 9; the data has a label 20"):
+        describe(-torch.ones(2, 1, 28, 28), torch.tensor([3, 20]))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from minidiff.measure import bench
+from minidiff.nets.conditioning import ClassCondition
 
 
 def test_the_median_of_calls_without_the_first_two():
@@ -45,3 +46,11 @@ def test_our_network_is_timed_and_theirs_is_about_as_large():
         pytest.skip("diffusers is not installed")
     sizes = [sum(p.numel() for p in net.parameters()) for net in (bench.ours(), theirs)]
     assert 0.8 < sizes[1] / sizes[0] < 1.25
+
+
+def test_all_of_our_network_is_on_the_device_that_is_timed(monkeypatch):
+    """meta stands for a GPU: what is left on the CPU shows."""
+    monkeypatch.setattr(bench, "device", lambda: torch.device("meta"))
+    monkeypatch.setattr(ClassCondition, "nothing", lambda self, batch: self.table.weight[-1:].expand(batch, -1))
+    net = bench.ours()
+    assert {tensor.device.type for tensor in (*net.parameters(), *net.buffers(), *net.more)} == {"meta"}

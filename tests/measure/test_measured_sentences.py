@@ -10,6 +10,7 @@ from torch import nn
 from minidiff.digits.captions import HELD_OUT, UNSAID, describe, parse
 from minidiff.digits.mnist import load_digits
 from minidiff.digits.strokes import thickness
+from minidiff.measure import sentences
 from minidiff.measure.sentences import (
     EVERY,
     STYLES,
@@ -146,3 +147,22 @@ def test_the_committed_rows_are_whole_and_the_page_shows_them():
         assert scales == sorted(scales)
         assert scales[0] == 0
     assert all(0 <= row.as_asked <= 1 and row.n >= 900 for row in rows if row.w != "real")
+
+
+def test_an_interrupted_measurement_leaves_the_old_table(tmp_path, monkeypatch):
+    path, row = tmp_path / "t.csv", read_rows(Path(__file__).parents[2] / "data" / "results" / "sentences.csv")[0]
+
+    def stops(words, by):
+        yield row
+        raise KeyboardInterrupt
+
+    path.write_text("old")
+    monkeypatch.setattr(sentences, "ruler", lambda judge: None)
+    monkeypatch.setattr(sentences, "rows", stops)
+    with pytest.raises(KeyboardInterrupt):
+        sentences.main(path)
+    assert path.read_text() == "old"
+    monkeypatch.setattr(sentences, "rows", lambda words, by: [row])
+    sentences.main(path)
+    assert read_rows(path) == [row]
+    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]

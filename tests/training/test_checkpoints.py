@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,17 @@ from safetensors.torch import save_file
 from minidiff.diffusion.schedule import cosine, linear
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
-from minidiff.training.checkpoints import Trained, check_writable, kind, load, same_origin, save, write_atomically
+from minidiff.training.checkpoints import (
+    Trained,
+    check_writable,
+    kind,
+    load,
+    only_run,
+    read_tensors,
+    same_origin,
+    save,
+    write_atomically,
+)
 from minidiff.training.recipes import RECIPES, SHIPPED_RECIPES
 
 
@@ -175,3 +186,26 @@ def test_files_can_be_read_by_others(tmp_path):
 def test_a_path_that_cannot_be_written_is_told_before_the_work(tmp_path, path):
     with pytest.raises(InputError, match="cannot be written .* Name another file with --out"):
         check_writable(tmp_path / path)
+
+
+def test_what_was_read_stays_when_the_file_is_written_over(file):
+    """Not renamed over, as we do it, but in place, as cp does."""
+    tensors, _ = read_tensors(file, "minidiff", "")
+    before = {name: value.clone() for name, value in tensors.items()}
+    with file.open("r+b") as there:
+        there.write(bytes(file.stat().st_size))
+    assert all(torch.equal(tensors[name], value) for name, value in before.items())
+
+
+def test_a_lock_that_cannot_be_removed_stops_nobody(tmp_path, monkeypatch):
+    """On Windows an open file cannot be."""
+
+    def refuses(path, missing_ok=False):
+        raise PermissionError("in use")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuses)
+        with only_run(tmp_path / "w"):
+            pass
+    with only_run(tmp_path / "w"):  # nor is it held
+        pass

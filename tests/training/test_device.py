@@ -32,3 +32,12 @@ def test_networks_draw_in_float32_unless_asked(monkeypatch, native):
     monkeypatch.setenv("MINIDIFF_SAMPLING", "float16")
     with pytest.raises(InputError, match="MINIDIFF_SAMPLING must be float32, bfloat16 or auto, got 'float16'"):
         sampling_precision(torch.device("cpu"))
+
+
+def test_on_a_gpu_float32_is_float32_and_repeats(monkeypatch):
+    for flag, before in (("allow_tf32", True), ("deterministic", False)):
+        monkeypatch.setattr(torch.backends.cudnn, flag, before)
+    monkeypatch.setenv("MINIDIFF_DEVICE", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device() == torch.device("cuda")
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == (False, True)

@@ -14,7 +14,7 @@ from minidiff.symbols import InputError
 from minidiff.training import later
 from minidiff.training.checkpoints import load
 from minidiff.training.generation import branches, cfg, generate, start_noise
-from minidiff.training.later import VARIANTS, mixed, once, weakened
+from minidiff.training.later import TWO_NETWORKS, VARIANTS, mixed, once, weakened
 
 Y = torch.tensor([3, 8, 0])
 
@@ -136,6 +136,19 @@ def test_a_weak_model_of_other_data_is_refused(unet, monkeypatch):
     monkeypatch.setattr(later, "weakened", lambda steps: other)
     with pytest.raises(InputError, match="different data sets"):
         VARIANTS["autoguidance 150"].build(unet)
+
+
+def test_two_networks_are_m6_with_ddpm_as_the_one_that_is_told_nothing(unet, points):
+    ddpm = load("ddpm")
+    needs, build, s_at_zero = TWO_NETWORKS["two networks"]
+    assert (needs, s_at_zero) == (("unet", "ddpm"), 1.0)
+    told, null = branches(unet, Y)[0](*points), bind(ddpm.net["unet"])(*points)
+    assert (null - branches(unet, Y)[1](*points)).abs().max() > 1e-2  # not what unet says when it is told nothing
+    expected = clipped(lambda x, t: 3 * told - 2 * null, unet.schedule)(*points)
+    assert_close(build(unet, ddpm).denoiser(Y, 2.0)(*points), expected, rtol=0, atol=1e-4)
+    ddpm.facts["data_sha256"] = "0" * 64
+    with pytest.raises(InputError, match="different data sets"):
+        build(unet, ddpm)
 
 
 def test_a_mix_gets_w_as_it_is_and_is_clipped(unet, points):
