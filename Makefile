@@ -116,11 +116,11 @@ exact: setup ## measure guidance with the exact denoiser of the training images,
 fresh-noise: setup ## measure CFG and CG with fresh noise in every DDIM step; writes data/results/fresh_noise.csv
 	$(PY) -m minidiff evaluate --methods "cfg eta 1" "cg eta 1" --scales 1 1.25 2 3 4 --seeds 2 --out data/results/fresh_noise.csv
 
-interval: setup ## measure CFG at w = 1, only between t = 200 and 800; writes data/results/interval.csv
-	$(PY) -m minidiff evaluate --methods "interval 200-800" --scales 2 --out data/results/interval.csv
+interval: setup ## measure CFG at w = 1, only in an interval of t; writes data/results/interval.csv
+	$(PY) -m minidiff evaluate --methods "interval 200-800" "two networks 200-900" --scales 2 --out data/results/interval.csv
 
 two-networks: setup ## measure CFG with ddpm as the network that is told nothing; writes data/results/two_networks.csv
-	$(PY) -m minidiff evaluate --methods "two networks" --scales 1.25 2 4 --out data/results/two_networks.csv
+	$(PY) -m minidiff evaluate --methods "two networks" --scales 1.25 2 4 10 --seeds 2 --out data/results/two_networks.csv
 
 unconditional: setup ## measure what helps where nobody asks for a digit; writes data/results/unconditional.csv
 	$(PY) -m minidiff.measure.unconditional data/results/unconditional.csv

@@ -63,6 +63,7 @@ Sample with every method at every guidance scale s, with several seeds, and meas
 again, and the file is the same as that of a run in one piece. A file of other weights or settings is refused and left alone.
 
 The method "exact" has no network: M6 with the exact denoiser of the training images, which is M4 just as well (lesson 10).
+"two networks" is cfg with ddpm as the network that is told nothing.
 
 With --variants: guidance in an interval, rescale, dynamic threshold, CFG++, APG and autoguidance (lesson 12) beside plain cfg.
 Each is tried in five settings with seed 0; the best one, and the best one at its largest scale, by frechet, are measured again

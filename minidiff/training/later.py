@@ -35,19 +35,23 @@ def mixed(mix: Mix) -> Method:
     return Method(("unet",), build, 1.0)
 
 
-def two_networks(unet: Trained, ddpm: Trained) -> Guided:
+def two_networks(low: int = 0, high: int = 1000) -> Method:
     """M6 whose eps(x_t, t) comes from a network of its own, which is never told anything   [Ho & Salimans 2022, sec. 3.2]
 
-    eps_bar = (1 + w) eps_unet(x_t, t, y) - w eps_ddpm(x_t, t). Ho & Salimans take one network because it is simpler. Raises
-    InputError unless both were trained on the same data with the same schedule.
+    eps_bar = (1 + w) eps_unet(x_t, t, y) - w eps_ddpm(x_t, t) where low < t <= high, eps_unet elsewhere. Ho & Salimans take one
+    network because it is simpler. Raises InputError unless both were trained on the same data with the same schedule.
     """
-    same_origin(unet, ddpm)
-    null = bind(ddpm.net["unet"])
 
-    def denoiser(y: Labels, w: float) -> Denoiser:
-        return clipped(classifier_free(branches(unet, y)[0], null, w), unet.schedule)
+    def build(unet: Trained, ddpm: Trained) -> Guided:
+        same_origin(unet, ddpm)
 
-    return Guided(denoiser, unet.schedule)
+        def denoiser(y: Labels, w: float) -> Denoiser:
+            cond, null = once(branches(unet, y)[0]), bind(ddpm.net["unet"])
+            return clipped(limited(classifier_free(cond, null, w), cond, low, high), unet.schedule)
+
+        return Guided(denoiser, unet.schedule)
+
+    return Method(("unet", "ddpm"), build, 1.0)
 
 
 def once(eps: Denoiser) -> Denoiser:
@@ -156,5 +160,5 @@ VARIANTS = {
     "autoguidance 150": away_from_early(150),
     "autoguidance 400": away_from_early(400),
 }
-TWO_NETWORKS = {"two networks": Method(("unet", "ddpm"), two_networks, 1.0)}
+TWO_NETWORKS = {"two networks": two_networks(), "two networks 200-900": two_networks(200, 900)}
 FRESH_NOISE = {f"{name} eta 1": with_fresh_noise(method) for name, method in METHODS.items()}

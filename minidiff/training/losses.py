@@ -47,9 +47,9 @@ def unet_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedul
     return v_loss(eps, x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 
-def told(net: nn.ModuleDict, y: Labels, draws: Draws) -> Labels:
-    """The labels, a share P_UNCOND of them dropped: what the network is told."""
-    return drop_labels(y, net["classes"].null, P_UNCOND, draws.uniform(len(y))[:, 0])
+def told(net: nn.ModuleDict, y: Labels, draws: Draws, p_uncond: float = P_UNCOND) -> Labels:
+    """The labels, a share p_uncond of them dropped: what the network is told."""
+    return drop_labels(y, net["classes"].null, p_uncond, draws.uniform(len(y))[:, 0])
 
 
 def classifier_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:

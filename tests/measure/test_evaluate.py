@@ -37,7 +37,8 @@ PAGE = STORED.with_name("README.md")
 OTHERS = {
     "exact": Setting(("exact",), (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0), seeds=3),
     "fresh_noise": Setting(("cfg eta 1", "cg eta 1"), (1.0, 1.25, 2.0, 3.0, 4.0), seeds=2),
-    "interval": Setting(("interval 200-800",), (2.0,)),
+    "interval": Setting(("interval 200-800", "two networks 200-900"), (2.0,)),
+    "two_networks": Setting(("two networks",), (1.25, 2.0, 4.0, 10.0), seeds=2),
 }
 SMALL = Setting(("cfg",), (0.0, 2.0), seeds=2, each=13, steps=2)
 
@@ -135,6 +136,23 @@ def test_what_the_page_says_of_fresh_noise_is_in_the_two_tables():
     assert f"Recall falls in {sum(b.recall < a.recall for a, b in pairs)} of the {len(pairs)} pairs" in said
     best = [min((mean(which, "frechet", "cg", s) / floor, s) for s in (1.0, 1.25, 2.0, 3.0, 4.0)) for which in (1, 0)]
     assert "{:.2f}, now at s = {:g}; without, on these seeds, {:.2f} at s = {:g}".format(*best[0], *best[1]) in said
+
+
+def test_what_both_pages_say_of_two_networks_is_in_the_tables():
+    """The same scales and seeds by two networks and by one."""
+    two, one = (read_rows(STORED.with_name(name)) for name in ("two_networks.csv", "guidance.csv"))
+    floor = sum(row.frechet for row in two if row.method == "real") / 16
+    page, readme = (" ".join(path.read_text().split()) for path in (PAGE, STORED.parents[2] / "README.md"))
+
+    def pair(metric, s):
+        names = ((two, "two networks"), (one, "cfg"))
+        of = ([getattr(r, metric) for r in rows if (r.method, r.s) == (name, s) and r.seed < 2] for rows, name in names)
+        unit = floor if metric == "frechet" else 1
+        return "{:.2f} instead of {:.2f}".format(*(sum(values) / len(values) / unit for values in of))
+
+    assert all(pair("frechet", s) in page for s in (1.25, 2.0, 4.0, 10.0))
+    assert all(pair("frechet", s) in readme for s in (2.0, 4.0, 10.0))
+    assert all(pair("recall", s) in page for s in (2.0, 4.0))
 
 
 @pytest.mark.parametrize("setting", OTHERS.values())

@@ -146,6 +146,9 @@ def test_two_networks_are_m6_with_ddpm_as_the_one_that_is_told_nothing(unet, poi
     assert (null - branches(unet, Y)[1](*points)).abs().max() > 1e-2  # not what unet says when it is told nothing
     expected = clipped(lambda x, t: 3 * told - 2 * null, unet.schedule)(*points)
     assert_close(build(unet, ddpm).denoiser(Y, 2.0)(*points), expected, rtol=0, atol=1e-4)
+    limit = TWO_NETWORKS["two networks 200-900"].build(unet, ddpm).denoiser(Y, 2.0)  # of t = 900, 500, 100 the last is outside
+    mixed_up = torch.cat([(3 * told - 2 * null)[:2], told[2:]])
+    assert_close(limit(*points), clipped(lambda x, t: mixed_up, unet.schedule)(*points), rtol=0, atol=1e-4)
     ddpm.facts["data_sha256"] = "0" * 64
     with pytest.raises(InputError, match="different data sets"):
         build(unet, ddpm)
