@@ -20,13 +20,17 @@ UNASKED = ("ddpm", "memory", "clusters")  # networks that draw when nobody asks
 
 
 class Question(NamedTuple):
-    """The method that answers, a row of y for every image, their names for a file, images in a row of a picture, and words."""
+    """The method that answers, a row of y for every image, their names for a file, images in a row of a picture, and words.
+
+    weighs: whether w matters.
+    """
 
     guided: Guided
     y: Asked
     names: np.ndarray | None
     columns: int
     said: str
+    weighs: bool = True
 
 
 def asked(options: argparse.Namespace) -> Question:
@@ -77,7 +81,7 @@ def _by_nobody(options: argparse.Namespace) -> Question:
         raise InputError("--w is how far to move away from something: with --unasked it wants --away, or weights of clusters.")
     weak = models_of((name,), [options.away])[name] if options.away else None
     said = f"{options.n} unasked, by {name}" + (f" away from {options.away}" if weak else "")
-    return Question(unconditional(model, weak), torch.zeros(options.n, dtype=torch.long), None, columns, said)
+    return Question(unconditional(model, weak), torch.zeros(options.n, dtype=torch.long), None, columns, said, weak is not None)
 
 
 def parse_digits(text: str, classes: int = 10) -> list[int]:

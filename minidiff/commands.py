@@ -102,7 +102,7 @@ def sample_digits(options: argparse.Namespace) -> None:
     guided = question.guided._replace(eta=options.eta)
     x_0 = generate(guided, question.y.to(device()), w, options.steps, options.seed, progress=True)
     write_atomically(out, _png(x_0, question.columns) if out.suffix == ".png" else _npz(x_0, question.names))
-    how = f"w = {w:g}, eta = {options.eta:g}, seed {options.seed}, {sampling_precision(device())}"
+    how = f"w = {w:g}, " * question.weighs + f"eta = {options.eta:g}, seed {options.seed}, {sampling_precision(device())}"
     print(f"wrote {out}: {question.said}, {how}")
 
 

@@ -32,13 +32,14 @@ def files(tmp_path_factory):
     return {path.stem: path for path in folder.iterdir()}
 
 
-def test_the_shipped_ddpm_is_drawn_from_as_it_is_measured(tmp_path, monkeypatch):
+def test_the_shipped_ddpm_is_drawn_from_as_it_is_measured(tmp_path, monkeypatch, capsys):
     assert sample("--n", 3, "--eta", 1, "--out", tmp_path / "a.npz") == 0
     monkeypatch.setattr(quality, "STEPS", 3)
     ddpm = load("ddpm")
     expected = quality.unasked(bind(ddpm.net["unet"]), ddpm.schedule, n=3, eta=1.0)
     drawn = np.load(tmp_path / "a.npz")
     assert sorted(drawn) == ["x"]  # nobody asked: there is no y
+    assert "3 unasked, by ddpm, eta = 1, seed 0, " in capsys.readouterr().out  # nor is there a w
     assert (drawn["x"] == to_bytes(expected).numpy()).all()
 
 
