@@ -109,10 +109,13 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--method", choices=METHODS, default="cfg", help="cfg (default), cg, or cg_cond")
     sample.add_argument("--steps", type=int, default=50, help="DDIM steps, 1..T (default 50)")
     sample.add_argument("--eta", type=float, default=0.0, help="fresh noise in every step, 0..1 (default 0: DDIM; 1: as in DDPM)")
-    sample.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
+    sample.add_argument("--seed", type=seed, default=0, help="of the noise (default 0)")
     sample.add_argument("--weights", nargs="+", default=[], metavar="F", help="other weights than the shipped ones")
     sample.add_argument(
-        "--out", default="digits.png", metavar="F", help=".png: a picture, a row for each digit or sentence; .npz: x, y"
+        "--out",
+        default="digits.png",
+        metavar="F",
+        help=".png: a picture, a row for each digit or sentence (unasked: ten in a row); .npz: x, y",
     )
     sample.set_defaults(run=sample_digits)
 
@@ -130,7 +133,7 @@ def _add_train(sub: argparse._SubParsersAction, raw: type) -> None:
     limit = train.add_mutually_exclusive_group()
     limit.add_argument("--steps", type=int, metavar="N", help="training steps (default: the budget's)")
     limit.add_argument("--seconds", type=float, metavar="S", help="seconds instead of steps; the learning rate fits itself")
-    train.add_argument("--seed", type=_seed, default=0, help="of everything random (default 0)")
+    train.add_argument("--seed", type=seed, default=0, help="of everything random (default 0)")
     train.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help="steps (default 500); F.checkpoint")
     train.add_argument("--resume", action="store_true", help="go on from F.checkpoint, bit for bit")
     train.add_argument("--float32", action="store_true", help="write full precision; half precision is the default")
@@ -163,11 +166,12 @@ def _add_verify(sub: argparse._SubParsersAction, raw: type) -> None:
     verify.set_defaults(run=verify_claims)
 
 
-def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed < 2**63:
+def seed(text: str) -> int:
+    """A seed that torch's generators take. Raises ArgumentTypeError, or ValueError for no whole number, as argparse wants it."""
+    value = int(text)
+    if not 0 <= value < 2**63:
         raise argparse.ArgumentTypeError(f"a seed lies between 0 and 2^63 - 1, got {text}")
-    return seed
+    return value
 
 
 def main(argv: list[str] | None = None) -> int:

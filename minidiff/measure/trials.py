@@ -28,7 +28,7 @@ from minidiff.symbols import Denoiser, Features, Images, Labels, Tokens
 from minidiff.training.checkpoints import load
 from minidiff.training.draws import Draws
 from minidiff.training.loop import train
-from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE, Loss, simple_loss, told, v_loss
+from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE, P_UNCOND, Loss, simple_loss, told, v_loss
 from minidiff.training.optimizers import adamw
 from minidiff.training.recipes import LIVE, WORDS_DIM, Recipe, build_clusters, build_ddpm, build_unet, by_likeness
 from minidiff.training.sentences import VOCABULARY
@@ -49,8 +49,7 @@ def v_loss_everywhere(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: Nois
 def v_loss_dropping_more(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """The recipe's loss, but three labels in ten are dropped: the guess without a label sees three times as much."""
     t = draws.mixed_levels(len(x_0), schedule.T, LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE)
-    eps = bind(net["unet"], net["classes"](told(net, y, draws, 0.3)))
-    return v_loss(eps, x_0, t.to(x_0.device), draws.normal(x_0), schedule)
+    return v_loss(_conditional(net, y, draws, p_uncond=0.3), x_0, t.to(x_0.device), draws.normal(x_0), schedule)
 
 
 def v_loss_in_the_middle(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
@@ -182,8 +181,8 @@ def main(path: Path) -> None:
         write(path, f"python -m minidiff.measure.trials {path.name}: {setting}", FIELDS, rows)
 
 
-def _conditional(net: nn.ModuleDict, y: Labels, draws: Draws) -> Denoiser:
-    return bind(net["unet"], net["classes"](told(net, y, draws)))
+def _conditional(net: nn.ModuleDict, y: Labels, draws: Draws, p_uncond: float = P_UNCOND) -> Denoiser:
+    return bind(net["unet"], net["classes"](told(net, y, draws, p_uncond)))
 
 
 if __name__ == "__main__":

@@ -46,16 +46,16 @@ class Draws(NamedTuple):
         """Numbers in [0, 1)."""
         return self.mine(torch.rand(columns, self.world * rows, generator=self.generator).T)
 
-    def gathered(self, mine: Tensor) -> Tensor:
+    def gathered(self, own: Tensor) -> Tensor:
         """The rows of all processes, in their order, for a loss in which rows meet. Gradients reach the own rows, times `world`:
 
         each process then has its part of the whole gradient, and DistributedDataParallel takes the mean over processes.
         """
         if self.world == 1:
-            return mine
-        rows = [torch.empty_like(mine) for _ in range(self.world)]
-        dist.all_gather(rows, mine.detach().contiguous())
-        rows[self.rank] = self.world * mine - (self.world - 1) * mine.detach()
+            return own
+        rows = [torch.empty_like(own) for _ in range(self.world)]
+        dist.all_gather(rows, own.detach().contiguous())
+        rows[self.rank] = self.world * own - (self.world - 1) * own.detach()
         return torch.cat(rows)
 
     def mine(self, batch: Tensor) -> Tensor:

@@ -22,36 +22,25 @@ from minidiff.training.recipes import RECIPES
 Mix = Callable[[Denoiser, Denoiser, NoiseSchedule, float], Denoiser]  # of eps_cond, eps_null, schedule, w
 
 
-def mixed(mix: Mix) -> Method:
-    """The method whose denoiser is mix(eps_cond, eps_null, schedule, w); x_0_hat is clipped to [-1, 1] after it, as in cfg."""
+def mixed(mix: Mix, two_networks: bool = False) -> Method:
+    """The method whose denoiser is mix(eps_cond, eps_null, schedule, w); x_0_hat is clipped to [-1, 1] after it, as in cfg.
 
-    def build(unet: Trained) -> Guided:
+    two_networks: eps_null is ddpm's, a network of its own that is never told anything; Ho & Salimans take one because it is
+    simpler [2022, sec. 3.2]. Raises InputError unless both were trained on the same data with the same schedule.
+    """
+
+    def build(unet: Trained, ddpm: Trained | None = None) -> Guided:
+        if ddpm:
+            same_origin(unet, ddpm)
+
         def denoiser(y: Labels, w: float) -> Denoiser:
             cond, null = branches(unet, y)
+            null = bind(ddpm.net["unet"]) if ddpm else null
             return clipped(mix(once(cond), null, unet.schedule, w), unet.schedule)
 
         return Guided(denoiser, unet.schedule)
 
-    return Method(("unet",), build, 1.0)
-
-
-def two_networks(low: int = 0, high: int = 1000) -> Method:
-    """M6 whose eps(x_t, t) comes from a network of its own, which is never told anything   [Ho & Salimans 2022, sec. 3.2]
-
-    eps_bar = (1 + w) eps_unet(x_t, t, y) - w eps_ddpm(x_t, t) where low < t <= high, eps_unet elsewhere. Ho & Salimans take one
-    network because it is simpler. Raises InputError unless both were trained on the same data with the same schedule.
-    """
-
-    def build(unet: Trained, ddpm: Trained) -> Guided:
-        same_origin(unet, ddpm)
-
-        def denoiser(y: Labels, w: float) -> Denoiser:
-            cond, null = once(branches(unet, y)[0]), bind(ddpm.net["unet"])
-            return clipped(limited(classifier_free(cond, null, w), cond, low, high), unet.schedule)
-
-        return Guided(denoiser, unet.schedule)
-
-    return Method(("unet", "ddpm"), build, 1.0)
+    return Method(("unet", "ddpm") if two_networks else ("unet",), build, 1.0)
 
 
 def once(eps: Denoiser) -> Denoiser:
@@ -132,8 +121,8 @@ class PlusPlus(NamedTuple):
         return plus_plus_path(cond, null, x_T, schedule, scale, steps)
 
 
-def _within(low: int, high: int) -> Method:
-    return mixed(lambda cond, null, schedule, w: limited(classifier_free(cond, null, w), cond, low, high))
+def _within(low: int, high: int, two_networks: bool = False) -> Method:
+    return mixed(lambda cond, null, schedule, w: limited(classifier_free(cond, null, w), cond, low, high), two_networks)
 
 
 def _respread(phi: float, of_v: bool = False) -> Method:
@@ -160,5 +149,8 @@ VARIANTS = {
     "autoguidance 150": away_from_early(150),
     "autoguidance 400": away_from_early(400),
 }
-TWO_NETWORKS = {"two networks": two_networks(), "two networks 200-900": two_networks(200, 900)}
+TWO_NETWORKS = {
+    "two networks": mixed(lambda cond, null, schedule, w: classifier_free(cond, null, w), two_networks=True),
+    "two networks 200-900": _within(200, 900, two_networks=True),
+}
 FRESH_NOISE = {f"{name} eta 1": with_fresh_noise(method) for name, method in METHODS.items()}
