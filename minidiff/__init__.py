@@ -22,7 +22,7 @@ from minidiff.training.losses import simple_loss, v_loss
 from minidiff.diffusion.samplers import Sample, ancestral_path, ddim_path, last
 from minidiff.training.recipes import LIVE, RECIPES, Recipe
 from minidiff.training.device import device
-from minidiff.training.loop import fitted, train, training_steps
+from minidiff.training.loop import fit_to_time_budget, train, training_steps
 from minidiff.training.checkpoints import Trained, load, save
 from minidiff.nets.classifier import Judge, NoisyClassifier, log_prob_of
 from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped, gradient
@@ -83,7 +83,7 @@ __all__ = [
     "RECIPES",
     "Recipe",
     "device",
-    "fitted",
+    "fit_to_time_budget",
     "train",
     "training_steps",
     "Trained",

@@ -38,8 +38,8 @@ def classifier_free(eps_cond: Denoiser, eps_null: Denoiser, w: float) -> Denoise
 
 def gradient(log_prob: LogProb, x_t: Points, t: Steps) -> Points:
     """grad log p(y|x_t) with respect to x_t, row by row. Rows must not see each other (no BatchNorm)."""
-    with torch.enable_grad():
-        x_t = x_t.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        x_t = x_t.detach().clone().requires_grad_()  # a clone: what inference mode made takes no gradient
         return torch.autograd.grad(log_prob(x_t, t).sum(), x_t)[0]
 
 

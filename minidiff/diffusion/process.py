@@ -44,4 +44,4 @@ def posterior_mean(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) 
 
 def draw_noise(like: Points, generator: torch.Generator) -> Points:
     """N(0, I) of the shape, dtype and device of `like`, drawn on the CPU: a GPU gets the same noise."""
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device="cpu").to(like.device)

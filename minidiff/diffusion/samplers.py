@@ -91,7 +91,7 @@ def ddim_stops(schedule: NoiseSchedule, steps: int) -> list[int]:
     """The levels where ddim_path stops: T first, then `steps` more, evenly spaced, the last 0."""
     if not 1 <= steps <= schedule.T:
         raise InputError(f"The number of steps must be between 1 and T = {schedule.T}, got {steps}.")
-    return torch.linspace(schedule.T, 0, steps + 1, dtype=torch.float64).round().long().tolist()
+    return torch.linspace(schedule.T, 0, steps + 1, dtype=torch.float64, device="cpu").round().long().tolist()
 
 
 def last(path: Iterator[Sample]) -> Points:

@@ -10,17 +10,21 @@ from torch import Tensor
 
 from minidiff.symbols import InputError, Points, Steps, Table
 
+SAME = 1e-12  # two tables that differ by less are the same schedule, computed on two machines
+
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
     """beta_t and abar_t = prod over s <= t of (1 - beta_s), with beta_0 = 0 and abar_0 = 1   [Ho 2020, eq. 4]
 
     beta: (T+1,) float64 in [0, 1). `max_signal` bounds sqrt(abar_T), the part of x_0 that is left in x_T: samplers
-    start from N(0, I), which is right only if that part is small. Raises InputError when the tables break this contract.
+    start from N(0, I), which is right only if that part is small. `name` says which schedule it is, with its parameters.
+    Raises InputError when the tables break this contract.
     """
 
     beta: Table
     max_signal: float = 0.02
+    name: str = "custom"
 
     def __post_init__(self):
         if self.beta[0] != 0 or not bool(((self.beta[1:] > 0) & (self.beta[1:] < 1)).all()):
@@ -51,11 +55,14 @@ class NoiseSchedule:
     @cached_property
     def large_variance(self) -> Table:
         """beta_t, but 0 at t = 1, where Alg. 2 sets z = 0   [Ho 2020, sec. 3.2 and Alg. 2]"""
-        return torch.cat([torch.zeros(2, dtype=torch.float64), self.beta[2:]])
+        return torch.cat([torch.zeros_like(self.beta[:2]), self.beta[2:]])
 
     def same_as(self, other: "NoiseSchedule") -> bool:
-        """True if both have the same levels, bit for bit."""
-        return torch.equal(self.beta, other.beta)
+        """True if both have as many levels, and their beta and abar agree to 1e-12: CPUs differ in the last bit of a cosine."""
+        if self.T != other.T:
+            return False
+        pairs = ((self.beta, other.beta), (self.abar, other.abar))
+        return all(bool(((mine - theirs).abs() <= SAME).all()) for mine, theirs in pairs)
 
 
 def at(table: Table, t: Steps, like: Points) -> Float[Tensor, "batch *ones"]:
@@ -66,17 +73,17 @@ def at(table: Table, t: Steps, like: Points) -> Float[Tensor, "batch *ones"]:
 
 def linear(T: int = 1000, first: float = 1e-4, last: float = 0.02, max_signal: float = 0.02) -> NoiseSchedule:
     """beta_t evenly spaced from 1e-4 to 0.02, T = 1000   [Ho 2020, sec. 4]; times 1000 / T, so that x_T is noise for every T"""
-    beta = torch.linspace(first, last, T, dtype=torch.float64) * (1000 / T)
-    return _schedule(beta, max_signal)
+    beta = torch.linspace(first, last, T, dtype=torch.float64, device="cpu") * (1000 / T)
+    return _schedule(beta, f"linear(T={T}, first={first:g}, last={last:g})", max_signal)
 
 
 def cosine(T: int = 1000, s: float = 0.008) -> NoiseSchedule:
     """abar_t = f(t) / f(0), f(t) = cos^2((t/T + s) / (1 + s) * pi/2), beta_t <= 0.999   [Nichol & Dhariwal 2021, eq. 17]"""
-    angle = (torch.arange(T + 1, dtype=torch.float64) / T + s) / (1 + s) * math.pi / 2
+    angle = (torch.arange(T + 1, dtype=torch.float64, device="cpu") / T + s) / (1 + s) * math.pi / 2
     f = angle.cos().square()
-    return _schedule(1 - f[1:] / f[:-1], max_signal=0.02)
+    return _schedule(1 - f[1:] / f[:-1], f"cosine(T={T}, s={s:g})")
 
 
-def _schedule(beta_from_1: Table, max_signal: float) -> NoiseSchedule:
-    beta = torch.cat([torch.zeros(1, dtype=torch.float64), beta_from_1.clamp(max=0.999)])
-    return NoiseSchedule(beta, max_signal)
+def _schedule(beta_from_1: Table, name: str, max_signal: float = 0.02) -> NoiseSchedule:
+    beta = torch.cat([torch.zeros_like(beta_from_1[:1]), beta_from_1.clamp(max=0.999)])
+    return NoiseSchedule(beta, max_signal, name)

@@ -54,12 +54,7 @@ CHINESE = Language(
 
 
 def describe(x_0: Images, y: Labels) -> Described:
-    """Digit, and the bins of thickness, slant and width, of every image. Without ink every bin is 0.
-
-    Raises InputError for a label over 9: the sentences have no name for it.
-    """
-    if len(y) and int(y.max()) > 9:
-        raise InputError(f"Sentences name the digits 0 to 9; the data has a label {int(y.max())}.")
+    """Digit, and the bins of thickness, slant and width, of every image. Without ink every bin is 0."""
     return torch.cat([y[:, None], bins(strokes(x_0)).to(y.device)], dim=1)
 
 
@@ -74,11 +69,16 @@ def left_out(described: Described, u: Chances) -> Described:
 
     u: uniform in [0, 1), columns 0 to 3 in the order of ATTRIBUTES; the other columns are for `sentences`.
     """
-    return described.masked_fill((u[:, :4] < torch.tensor([0.1, 0.4, 0.4, 0.4])).to(described.device), UNSAID)
+    return described.masked_fill((u[:, :4] < torch.tensor([0.1, 0.4, 0.4, 0.4], dtype=u.dtype, device=u.device)).to(described.device), UNSAID)
 
 
 def sentences(described: Described, u: Chances) -> list[str]:
-    """A sentence for every row, in one of many forms; columns 4 to 7 of u choose the language, the form, numeral, synonyms."""
+    """A sentence for every row, in one of many forms; columns 4 to 7 of u choose the language, the form, numeral, synonyms.
+
+    Raises InputError for a label over 9: there is no name for it.
+    """
+    if len(described) and int(described[:, 0].max()) > 9:
+        raise InputError(f"Sentences name the digits 0 to 9; the data has a label {int(described[:, 0].max())}.")
     return [_sentence(row, chances) for row, chances in zip(described.tolist(), u[:, 4:].tolist(), strict=True)]
 
 

@@ -20,18 +20,18 @@ SCHEDULES = {"linear": linear, "cosine": cosine}
 def random_mixture(schedule: NoiseSchedule, dim: int, seed: int = 0) -> Mixture:
     """Six components of three classes with random means (closer in many dimensions), variances and unequal weights."""
     g = torch.Generator().manual_seed(seed)
-    means = 1.5 * min(1.0, 2 / dim**0.5) * torch.randn(6, dim, generator=g, dtype=torch.float64)
-    variances = 0.05 + 0.5 * torch.rand(6, dim, generator=g, dtype=torch.float64)
-    weights = torch.softmax(torch.randn(6, generator=g, dtype=torch.float64), dim=0)
-    return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 1, 2, 2]), schedule)
+    means = 1.5 * min(1.0, 2 / dim**0.5) * torch.randn(6, dim, generator=g, dtype=torch.float64, device="cpu")
+    variances = 0.05 + 0.5 * torch.rand(6, dim, generator=g, dtype=torch.float64, device="cpu")
+    weights = torch.softmax(torch.randn(6, generator=g, dtype=torch.float64, device="cpu"), dim=0)
+    return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 1, 2, 2], device="cpu"), schedule)
 
 
 def three_classes(schedule: NoiseSchedule) -> Mixture:
     """The plane of the lessons: class 0 has two blobs, 1 and 2 have one each; p(y) = 0.45, 0.4, 0.15."""
-    means = torch.tensor([[-1.4, -1.0], [-0.6, 1.2], [1.4, -0.8], [1.0, 1.1]], dtype=torch.float64)
-    variances = torch.tensor([[0.10, 0.05], [0.05, 0.10], [0.08, 0.15], [0.10, 0.06]], dtype=torch.float64)
-    weights = torch.tensor([0.25, 0.2, 0.4, 0.15], dtype=torch.float64)
-    return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 2]), schedule)
+    means = torch.tensor([[-1.4, -1.0], [-0.6, 1.2], [1.4, -0.8], [1.0, 1.1]], dtype=torch.float64, device="cpu")
+    variances = torch.tensor([[0.10, 0.05], [0.05, 0.10], [0.08, 0.15], [0.10, 0.06]], dtype=torch.float64, device="cpu")
+    weights = torch.tensor([0.25, 0.2, 0.4, 0.15], dtype=torch.float64, device="cpu")
+    return Mixture(means, variances, weights, torch.tensor([0, 0, 1, 2], device="cpu"), schedule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Case:
     @cached_property
     def u(self) -> Points:
         """A random unit vector for each row."""
-        u = torch.randn(self.x_t.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        u = torch.randn(self.x_t.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
         return u / u.norm(dim=1, keepdim=True)
 
     def gradient(self, log_p: Callable[[Points], LogProbs]) -> Points:
@@ -154,7 +154,7 @@ class Case:
         """The score's scale at the level of each row: the largest entry of grad log p(x_t) and grad log p(x_t | y) there."""
         scores = torch.stack([self.world.score(self.x_t, self.t, y) for y in (None, self.y)])
         largest = scores.abs().amax(dim=(0, 2))
-        table = torch.zeros(self.schedule.T + 1, dtype=torch.float64).scatter_reduce(0, self.t, largest, "amax")
+        table = torch.zeros(self.schedule.T + 1, dtype=torch.float64, device="cpu").scatter_reduce(0, self.t, largest, "amax")
         return self.column(table)
 
 
@@ -168,9 +168,9 @@ def cases() -> Iterator[Case]:
 def draw_case(name: str, world: Mixture, each: int, seed: int = 1) -> Case:
     """`each` points at every t, drawn by the forward process; about half have their own label, the others any label."""
     g = torch.Generator().manual_seed(seed)
-    t = torch.arange(1, world.schedule.T + 1).repeat(each)
+    t = torch.arange(1, world.schedule.T + 1, device="cpu").repeat(each)
     x_0, y = world.sample(len(t), g)
-    noise = torch.randn(x_0.shape, generator=g, dtype=torch.float64)
-    any_label = world.labels[torch.randint(len(world.labels), (len(t),), generator=g)]
-    own = torch.rand(len(t), generator=g) < 0.5
+    noise = torch.randn(x_0.shape, generator=g, dtype=torch.float64, device="cpu")
+    any_label = world.labels[torch.randint(len(world.labels), (len(t),), generator=g, device="cpu")]
+    own = torch.rand(len(t), generator=g, dtype=torch.float32, device="cpu") < 0.5
     return Case(name, world, q_sample(x_0, t, noise, world.schedule), t, torch.where(own, y, any_label))

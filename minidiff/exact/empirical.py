@@ -1,5 +1,6 @@
 """The exact denoiser of a finite set of points: the best that any network could do on its own training data."""
 
+import contextlib
 import math
 from dataclasses import dataclass
 
@@ -50,7 +51,8 @@ class Empirical:
 
         One pass over the data in chunks, with a running maximum as in a streaming softmax.
         """
-        with torch.autocast(x_t.device.type, enabled=False):  # differences of large numbers: bfloat16 would lose them
+        autocasts = torch.amp.is_autocast_available(x_t.device.type)  # differences of large numbers: bfloat16 would lose them
+        with torch.autocast(x_t.device.type, enabled=False) if autocasts else contextlib.nullcontext():
             query, data = x_t.flatten(1), self.data.flatten(1)
             abar = at(self.schedule.abar, t, query)
             top = torch.full_like(abar, -torch.inf)

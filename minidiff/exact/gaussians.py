@@ -75,7 +75,7 @@ class GaussianPair:
 
 
 def _ones() -> torch.Tensor:
-    return torch.ones(1, 1, dtype=torch.float64)
+    return torch.ones(1, 1, dtype=torch.float64, device="cpu")
 
 
 def gaussian_eps(schedule: NoiseSchedule, mean: float = 0.0, variance: float = 1.0) -> Denoiser:

@@ -79,7 +79,7 @@ class Mixture:
     def sample(self, n: int, generator: torch.Generator) -> tuple[Points, Labels]:
         """n draws of x_0 with their labels."""
         part = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64)
+        noise = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64, device="cpu")
         return self.means[part] + self.variances[part].sqrt() * noise, self.labels[part]
 
     def _moments(self, x_t: Points, t: Steps) -> tuple[Tensor, Tensor]:

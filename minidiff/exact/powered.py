@@ -25,7 +25,7 @@ def powered_samples(
     Rows are drawn anew in proportion to their weights when their effective number falls under half, and at the end. Exact in
     the limit of many rows and small steps; where weights differ much (large s) a few rows take most of them, and runs scatter.
     """
-    x_t, log_weight = x_T, torch.zeros(len(x_T), dtype=torch.float64)
+    x_t, log_weight = x_T, torch.zeros(len(x_T), dtype=torch.float64, device="cpu")
     for level in range(schedule.T, 0, -1):
         t = torch.full((len(x_t),), level, device=x_t.device)
         apart = (eps_cond(x_t, t) - eps_null(x_t, t)).flatten(1).square().sum(dim=1).double().cpu()
@@ -50,5 +50,6 @@ def chosen_rows(log_weight: LogWeights, generator: torch.Generator) -> Int[Tenso
     """As many row numbers as there are rows, each n times its share of the weight, give or take one: systematic resampling."""
     edges = torch.softmax(log_weight, dim=0).cumsum(dim=0)
     n = len(edges)
-    marks = (torch.arange(n, dtype=torch.float64) + torch.rand(1, generator=generator, dtype=torch.float64)) / n
+    u = torch.rand(1, generator=generator, dtype=torch.float64, device="cpu")
+    marks = (torch.arange(n, dtype=torch.float64, device="cpu") + u) / n
     return torch.searchsorted(edges, marks).clamp(max=n - 1)

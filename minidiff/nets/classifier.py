@@ -63,6 +63,7 @@ def log_prob_of(classifier: nn.Module, y: Labels) -> LogProb:
     """log f_phi(y | x_t), the classifier's log-probability of these labels, one for each row of x_t."""
 
     def log_prob(x_t: Images, t: Steps) -> LogProbs:
-        return F.log_softmax(classifier(x_t, t), dim=1).gather(1, y[:, None]).squeeze(1)
+        chosen = y[:, None].clone()  # a clone: autograd may not keep what inference mode made
+        return F.log_softmax(classifier(x_t, t), dim=1).gather(1, chosen).squeeze(1)
 
     return log_prob

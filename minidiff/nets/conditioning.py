@@ -31,14 +31,12 @@ class ClassCondition(nn.Module):
         return self.table.num_embeddings - 1
 
     def forward(self, y: Labels) -> Condition:
-        """The condition vectors of the labels. Raises InputError for a label outside 0..K."""
-        if len(y) and not 0 <= int(y.min()) <= int(y.max()) <= self.null:
-            raise InputError(f"Labels must lie in 0..{self.null} ({self.null} is the null label), got {y.unique().tolist()}.")
+        """The condition vectors of the labels, which nobody checks here: on a GPU that would make it wait."""
         return self.table(y)
 
     def nothing(self, batch: int) -> Condition:
         """The null row, `batch` times: the condition of the unconditional model."""
-        return self(torch.full((batch,), self.null, device=self.table.weight.device))
+        return self(torch.full((batch,), self.null, dtype=torch.int64, device=self.table.weight.device))
 
 
 class ClusterCondition(ClassCondition):
@@ -55,6 +53,13 @@ class ClusterCondition(ClassCondition):
     def draw(self, n: int, generator: torch.Generator) -> Labels:
         """n clusters, each on its own: p(y) = shares."""
         return torch.multinomial(self.shares.cpu(), n, replacement=True, generator=generator)
+
+
+def checked_labels(y: Labels, largest: int, network: nn.Module) -> Labels:
+    """The labels, on the device of the network that they are for. Raises InputError for one outside 0..largest."""
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) <= largest:
+        raise InputError(f"Labels must lie in 0..{largest}, got {y.unique().tolist()}.")
+    return y.to(next(network.parameters()).device)
 
 
 def drop_labels(y: Labels, null: int, p: float, u: Chances) -> Labels:

@@ -22,7 +22,7 @@ GROUPS = 8  # GroupNorm, never BatchNorm: the gradient of one row must not see t
 def time_features(t: Steps, dim: int) -> Embedding:
     """[cos(t f_i), sin(t f_i)] with f_i = 10000^(-i / (dim / 2)), i = 0..dim/2 - 1   [Vaswani 2017, sec. 3.5]"""
     half = dim // 2
-    frequency = torch.exp(-math.log(10_000) / half * torch.arange(half, device=t.device))
+    frequency = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=torch.float32, device=t.device))
     angle = t.float()[:, None] * frequency  # (batch, half)
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 

@@ -83,7 +83,7 @@ def tokens_of(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> 
     if longest > LONGEST - 2:
         raise InputError(f"A sentence may have {LONGEST - 2} words, got {longest}.")
     number = {word: i for i, word in enumerate(vocabulary, start=END + 1)}
-    rows = [torch.tensor([START, *(number[word] for word in words), END]) for words in sentences]
+    rows = [torch.tensor([START, *(number[word] for word in words), END], device="cpu") for words in sentences]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
 
 

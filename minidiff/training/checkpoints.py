@@ -16,6 +16,7 @@ from torch import nn
 
 from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.symbols import InputError
+from minidiff.training.device import torch_as_it_starts
 from minidiff.training.recipes import RECIPES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "weights"
@@ -31,13 +32,14 @@ class Trained(NamedTuple):
 
 
 def save(path: str | Path, trained: Trained, dtype: torch.dtype = torch.float16) -> None:
-    """Write the weights (rounded to `dtype`), the schedule's betas (float64) and the facts to one safetensors file."""
+    """Write the weights (rounded to `dtype`), the schedule's betas (float64) and name, and the facts to one safetensors file."""
     tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in trained.net.state_dict().items()}
     tensors["schedule.beta"] = trained.schedule.beta
-    facts = json.dumps({"format": FORMAT, **trained.facts})
+    facts = json.dumps({"format": FORMAT, "schedule": trained.schedule.name, **trained.facts})
     write_atomically(path, to_safetensors(tensors, metadata={"minidiff": facts}))
 
 
+@torch_as_it_starts()
 def load(name: str, path: str | Path | None = None, data_sha256: str | None = None) -> Trained:
     """The model `name` ("ddpm", "classifier", "unet", "judge") from a file of `save`; default: the shipped weights.
 
@@ -57,7 +59,7 @@ def load(name: str, path: str | Path | None = None, data_sha256: str | None = No
             f"({data_sha256[:12]}...). Train on this one: python -m minidiff train {name} --out {path}"
         )
     try:
-        schedule = NoiseSchedule(tensors.pop("schedule.beta"))
+        schedule = NoiseSchedule(tensors.pop("schedule.beta"), name=facts.get("schedule", "custom"))
     except KeyError as error:
         raise InputError(f"{path}: the schedule is missing. Was the file written by minidiff?") from error
     net = RECIPES[name].build(facts["classes"], schedule)
@@ -79,7 +81,7 @@ def same_origin(first: Trained, second: Trained) -> None:
     names = [trained.facts["recipe"]["name"] for trained in (first, second)]
     if not first.schedule.same_as(second.schedule):
         raise InputError(
-            f"{names[0]} (T = {first.schedule.T}) and {names[1]} (T = {second.schedule.T}) have different schedules."
+            f"{names[0]} and {names[1]} have different noise schedules: {first.schedule.name} and {second.schedule.name}."
         )
     same_data(first, second)
 

@@ -3,8 +3,10 @@
 How to draw: MINIDIFF_SAMPLING=float32|auto|bfloat16. How long a lesson may train: MINIDIFF_SECONDS=150.
 """
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 
 import torch
 
@@ -72,6 +74,24 @@ def live_seconds() -> float:
     if not seconds > 0:
         raise InputError(f"MINIDIFF_SECONDS must be a positive number of seconds, or inf, got {wanted!r}.")
     return seconds
+
+
+@contextlib.contextmanager
+def torch_as_it_starts(threads: int | None = None) -> Iterator[None]:
+    """Inside, torch's defaults are its own: float32, the CPU, autograd on, whatever a user has set; and this many CPU threads.
+
+    For everything that builds a network, trains it or draws with it: a user's settings must not change what comes out.
+    """
+    dtype, before = torch.get_default_dtype(), torch.get_num_threads()
+    torch.set_default_dtype(torch.float32)
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(before)
 
 
 def autocast(where: torch.device, rounded: str) -> torch.autocast:

@@ -26,15 +26,15 @@ class Draws(NamedTuple):
     def normal(self, like: Points) -> Points:
         """N(0, I) of the shape, dtype and device of `like`."""
         shape = (self.world * len(like), *like.shape[1:])
-        return self.mine(torch.randn(shape, generator=self.generator, dtype=like.dtype)).to(like.device)
+        return self.mine(torch.randn(shape, generator=self.generator, dtype=like.dtype, device="cpu")).to(like.device)
 
     def levels(self, rows: int, lowest: int, T: int) -> Steps:
         """t uniform in lowest..T, one for each row   [Ho 2020, Alg. 1]"""
-        return self.mine(torch.randint(lowest, T + 1, (self.world * rows,), generator=self.generator))
+        return self.mine(torch.randint(lowest, T + 1, (self.world * rows,), generator=self.generator, device="cpu"))
 
     def middle_levels(self, rows: int, T: int, mean: float, spread: float) -> Steps:
         """t = ceil(T sigmoid(z)), z from N(mean, spread^2), one for each row   [Esser 2024, 2403.03206, sec. 3.1]"""
-        z = mean + spread * torch.randn(self.world * rows, generator=self.generator)
+        z = mean + spread * torch.randn(self.world * rows, generator=self.generator, dtype=torch.float32, device="cpu")
         return self.mine((T * torch.sigmoid(z)).ceil().long().clamp(1, T))
 
     def mixed_levels(self, rows: int, T: int, mean: float, spread: float, everywhere: float) -> Steps:
@@ -44,7 +44,7 @@ class Draws(NamedTuple):
 
     def uniform(self, rows: int, columns: int = 1) -> Float[Tensor, "rows columns"]:
         """Numbers in [0, 1)."""
-        return self.mine(torch.rand(columns, self.world * rows, generator=self.generator).T)
+        return self.mine(torch.rand(columns, self.world * rows, generator=self.generator, dtype=torch.float32, device="cpu").T)
 
     def gathered(self, own: Tensor) -> Tensor:
         """The rows of all processes, in their order, for a loss in which rows meet. Gradients reach the own rows, times `world`:

@@ -11,10 +11,10 @@ from minidiff.diffusion.process import draw_noise
 from minidiff.diffusion.samplers import Sample, ddim_path, last
 from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.nets.classifier import log_prob_of
-from minidiff.nets.conditioning import bind
+from minidiff.nets.conditioning import bind, checked_labels
 from minidiff.symbols import Asked, Denoiser, Images, Labels, Tokens
 from minidiff.training.checkpoints import Trained, same_origin
-from minidiff.training.device import autocast, sampling_precision
+from minidiff.training.device import autocast, sampling_precision, torch_as_it_starts
 from minidiff.training.sentences import to_tokens
 
 BATCH = 250  # images sampled at once: well under 1 GB, gradients included
@@ -46,7 +46,7 @@ class Guided(NamedTuple):
 def branches(unet: Trained, y: Labels) -> tuple[Denoiser, Denoiser]:
     """eps(x_t, t, y) and eps(x_t, t) of one conditional U-Net: what guidance mixes."""
     net, classes = unet.net["unet"], unet.net["classes"]
-    return bind(net, classes(y)), bind(net, classes.nothing(len(y)))
+    return bind(net, classes(checked_labels(y, classes.null, net))), bind(net, classes.nothing(len(y)))
 
 
 def cfg(unet: Trained) -> Guided:
@@ -88,14 +88,15 @@ def cg_conditional(unet: Trained, classifier: Trained) -> Guided:
 
     The network has used p(y|x_t) once already, so s = 1 + w, as in M6   [Dhariwal & Nichol 2021, table 4]. Errors as in cg.
     """
-    return _by_classifier(unet, classifier, lambda y: bind(unet.net["unet"], unet.net["classes"](y)))
+    return _by_classifier(unet, classifier, lambda y: branches(unet, y)[0])
 
 
 def _by_classifier(model: Trained, classifier: Trained, eps: Callable[[Labels], Denoiser]) -> Guided:
     same_origin(model, classifier)
+    net = classifier.net["classifier"]
 
     def denoiser(y: Labels, w: float) -> Denoiser:
-        log_prob = log_prob_of(classifier.net["classifier"], y)
+        log_prob = log_prob_of(net, checked_labels(y, net.head.out_features - 1, net))
         return clipped(classifier_guided(eps(y), log_prob, model.schedule, w), model.schedule)
 
     return Guided(denoiser, model.schedule)
@@ -119,9 +120,10 @@ METHODS = {
 def start_noise(n: int, seed: int | torch.Generator) -> Images:
     """x_T: n images of N(0, I), drawn on the CPU from this seed. The first images do not depend on n."""
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    return draw_noise(torch.empty(n, 1, 28, 28), generator)
+    return draw_noise(torch.empty(n, 1, 28, 28, dtype=torch.float32, device="cpu"), generator)
 
 
+@torch_as_it_starts()
 def generate(guided: Ready, y: Asked, w: float, steps: int = 50, seed: int = 0, progress: bool = False) -> Images:
     """One image a row of y (label, or tokens): the method's path from start_noise(len(y), seed), BATCH at a time, on y's device.
 
@@ -129,7 +131,8 @@ def generate(guided: Ready, y: Asked, w: float, steps: int = 50, seed: int = 0, 
     the steps want (eta > 0; images then depend on n). Networks compute in sampling_precision(). Raises InputError if the images
     are not finite.
     """
-    generator, rounded = torch.Generator().manual_seed(seed), autocast(y.device, sampling_precision(y.device))
+    y, generator = y.clone(), torch.Generator().manual_seed(seed)  # a clone: autograd may not keep what inference mode made
+    rounded = autocast(y.device, sampling_precision(y.device))
     with rounded, tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
 
         def watched(path: Iterator[Sample]) -> Iterator[Sample]:

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from minidiff.diffusion.schedule import NoiseSchedule
 from minidiff.digits.mnist import Digits, to_pixels
-from minidiff.symbols import Images, Labels
+from minidiff.symbols import Asked, Images
 from minidiff.training.checkpoints import Trained
-from minidiff.training.device import autocast, compiled, device, live_seconds, precision
-from minidiff.training.draws import Draws, processes, share_of
+from minidiff.training.device import autocast, compiled, device, live_seconds, precision, torch_as_it_starts
+from minidiff.training.draws import Draws, Processes, processes, share_of
 from minidiff.training.losses import Loss
 from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import Recipe
@@ -51,44 +51,61 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
     n / ema_power steps, so it fits itself to any length   [Karras 2024, 2312.02696, sec. 3.1]. Same seed, machine and thread
     count: same weights, unless the recipe is limited by seconds. Raises FloatingPointError as soon as the loss is not finite.
     """
-    run, among, where = run or begin(recipe, digits, seed), processes(), device()
-    draws, _ = Draws(run.generator, *among), share_of(recipe.batch, among)
-    if compiled():
-        next(iter(run.net.values())).compile()  # the network; a table of classes gains nothing
-    module: nn.Module = WithLoss(run.net, recipe, recipe.schedule())
-    if among.world > 1:
-        # averages the gradients of all processes while they are computed; buffers are constants
-        module = DistributedDataParallel(module, broadcast_buffers=False)
+    with torch_as_it_starts(recipe.threads):
+        run = run or begin(recipe, digits, seed)
+        among = processes()
+        share_of(recipe.batch, among)
+        if compiled():
+            next(iter(run.net.values())).compile()  # the network; a table of classes gains nothing
+        module: nn.Module = WithLoss(run.net, recipe, recipe.schedule())
+        if among.world > 1:
+            # averages the gradients of all processes while they are computed; buffers are constants
+            module = DistributedDataParallel(module, broadcast_buffers=False)
     while run.progress() < 1:
-        start, step, rate = time.perf_counter(), len(run.losses) + 1, learning_rate(len(run.losses), run.progress(), recipe)
-        chosen = draws.mine(run.next_rows())
-        x_0, y = to_pixels(run.digits.images[chosen]).to(where), run.digits.labels[chosen].to(where)
-        with autocast(where, precision(where)):
-            loss = module(x_0, y, draws)
-        run.net.zero_grad()
-        loss.backward()
-        value = _mean(loss.detach(), among.world)
-        if not math.isfinite(value):
-            raise FloatingPointError(f"The loss became {value} at step {step}, learning rate {rate:.2g}: stopped.")
-        take_step(run.optimizers, rate)
-        run.average.update_parameters(run.net)
-        run.losses.append(value)
-        run.seconds += _mean(torch.tensor(time.perf_counter() - start, device=where), among.world)
-        yield TrainingState(step, value, run.average.module)
+        with torch_as_it_starts(recipe.threads):
+            state = _step(run, module, among)
+        yield state
 
 
-def fitted(recipe: Recipe, digits: Digits) -> Recipe:
+def _step(run: Run, module: nn.Module, among: Processes) -> TrainingState:
+    start, where, draws = time.perf_counter(), device(), Draws(run.generator, *among)
+    rate = learning_rate(len(run.losses), run.progress(), run.recipe)
+    chosen = draws.mine(run.next_rows())
+    x_0 = to_pixels(run.digits.images[chosen])
+    y = run.recipe.asked(x_0, run.digits.labels[chosen], draws)
+    with autocast(where, precision(where)):
+        loss = module(x_0.to(where), y.to(where), draws)
+    run.net.zero_grad()
+    loss.backward()
+    value, step = _mean(loss.detach(), among.world), len(run.losses) + 1
+    if not math.isfinite(value):
+        raise FloatingPointError(f"The loss became {value} at step {step}, learning rate {rate:.2g}: stopped.")
+    take_step(run.optimizers, rate)
+    run.average.update_parameters(run.net)
+    run.losses.append(value)
+    run.seconds += _mean(torch.tensor(time.perf_counter() - start, device=where), among.world)
+    return TrainingState(step, value, run.average.module)
+
+
+def fit_to_time_budget(recipe: Recipe, digits: Digits) -> Recipe:
     """The recipe, with no more steps than this machine takes in about MINIDIFF_SECONDS: in whole hundreds, LEAST at least.
 
-    A few steps of a run that is thrown away tell how long one takes (the median of five, after two that do not count). The
-    number of steps is then fixed, so that the run itself can be repeated exactly.
+    A few steps of runs that are thrown away tell how long one takes: with all threads of the CPU, and with one, which is faster
+    where another program keeps the cores busy. The faster number of threads and the number of steps are then fixed in the
+    recipe, so that the run itself can be repeated exactly. MINIDIFF_SECONDS=inf measures nothing.
     """
     seconds = live_seconds()
     if math.isinf(seconds):
         return recipe
-    ends = [time.perf_counter() for _ in islice(training_steps(recipe, digits), 7)][1:]
-    one = sorted(after - before for before, after in pairwise(ends))[2]
-    return replace(recipe, steps=min(recipe.steps, max(LEAST, int(seconds / one) // 100 * 100)))
+    tried = {threads: _seconds_of_a_step(recipe, digits, threads) for threads in {1, torch.get_num_threads()}}
+    threads = min(tried, key=tried.get)
+    return replace(recipe, steps=min(recipe.steps, max(LEAST, int(seconds / tried[threads]) // 100 * 100)), threads=threads)
+
+
+def _seconds_of_a_step(recipe: Recipe, digits: Digits, threads: int) -> float:
+    """The median of five steps, after two that do not count."""
+    ends = [time.perf_counter() for _ in islice(training_steps(replace(recipe, threads=threads), digits), 7)][1:]
+    return sorted(after - before for before, after in pairwise(ends))[2]
 
 
 def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, saving: Saving | None = None) -> Trained:
@@ -114,6 +131,7 @@ def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, 
         "minutes": round(run.seconds / 60, 1),
         "loss": curve(run.losses),
         "device": device().type,
+        "threads": recipe.threads or torch.get_num_threads(),
         "precision": precision(device()),
         "torch": torch.__version__,
     }
@@ -127,7 +145,7 @@ class WithLoss(nn.Module):
         super().__init__()
         self.net, self.loss, self.schedule = net, recipe.loss, schedule
 
-    def forward(self, x_0: Images, y: Labels, draws: Draws) -> Loss:
+    def forward(self, x_0: Images, y: Asked, draws: Draws) -> Loss:
         return self.loss(self.net, x_0, y, self.schedule, draws)
 
 

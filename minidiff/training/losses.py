@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from minidiff.diffusion.process import q_sample
 from minidiff.diffusion.schedule import NoiseSchedule, at
 from minidiff.nets.conditioning import bind, drop_labels
-from minidiff.symbols import Denoiser, Images, Labels, Points, Steps
+from minidiff.symbols import Denoiser, Images, Labels, Points, Steps, Tokens
 from minidiff.training.draws import Draws
-from minidiff.training.sentences import captions, to_tokens
 
 Loss = Float[Tensor, ""]
 # where the U-Nets are trained: t / T is sigmoid(N(mean, spread^2)); half lies above 0.62, where a digit's plan is made. One level
@@ -63,9 +62,8 @@ def judge_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedu
     return F.cross_entropy(net["judge"](jitter(x_0, draws)), y, label_smoothing=0.05)
 
 
-def text_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def text_loss(net: nn.ModuleDict, x_0: Images, tokens: Tokens, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """The contrastive loss of images and sentences about them; under torchrun, of those of all processes."""
-    tokens = to_tokens(captions(x_0, y, draws)).to(x_0.device)
     images, sentences = draws.gathered(net["image"](x_0)), draws.gathered(net["text"].pooled(tokens))
     return contrastive_loss(net["contrast"](images, sentences))
 
@@ -79,9 +77,8 @@ def contrastive_loss(logits: Float[Tensor, "rows rows"]) -> Loss:
     return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
 
 
-def words_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def words_loss(net: nn.ModuleDict, x_0: Images, tokens: Tokens, schedule: NoiseSchedule, draws: Draws) -> Loss:
     """The v-loss of a U-Net that is told a sentence, a share P_UNCOND of them empty; the text encoder is not trained."""
-    tokens = to_tokens(captions(x_0, y, draws, P_UNCOND)).to(x_0.device)
     return v_loss(bind(net["unet"], net["text"](tokens)), x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 

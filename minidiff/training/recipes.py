@@ -18,9 +18,11 @@ from minidiff.nets.conditioning import ClassCondition, ClusterCondition
 from minidiff.nets.memory import Memory, WithMemory
 from minidiff.nets.text import Contrast, TextEncoder
 from minidiff.nets.unet import UNet, VPrediction
-from minidiff.training.losses import classifier_loss, ddpm_loss, judge_loss, text_loss, unet_loss, words_loss
+from minidiff.symbols import Asked, Images, Labels, Tokens
+from minidiff.training.draws import Draws
+from minidiff.training.losses import P_UNCOND, classifier_loss, ddpm_loss, judge_loss, text_loss, unet_loss, words_loss
 from minidiff.training.optimizers import Optimizers, adamw, muon
-from minidiff.training.sentences import VOCABULARY
+from minidiff.training.sentences import VOCABULARY, captions, to_tokens
 
 WORDS_DIM = 64  # length of a word's vector; a sentence has at most four things to say
 CLUSTERS = 100  # `make trials` tries 10, 30 and 300 too
@@ -30,6 +32,21 @@ C_DIM = 48  # length of the condition vector: as wide as the U-Net's first map
 def everything(digits: Digits) -> Digits:
     """All images."""
     return digits
+
+
+def by_label(x_0: Images, y: Labels, draws: Draws) -> Labels:
+    """The labels as they are."""
+    return y
+
+
+def by_sentence(x_0: Images, y: Labels, draws: Draws) -> Tokens:
+    """A sentence about every image."""
+    return to_tokens(captions(x_0, y, draws))
+
+
+def by_sentence_or_none(x_0: Images, y: Labels, draws: Draws) -> Tokens:
+    """A sentence about every image, a share P_UNCOND of them empty."""
+    return to_tokens(captions(x_0, y, draws, P_UNCOND))
 
 
 def without_remembered(digits: Digits) -> Digits:
@@ -74,23 +91,23 @@ class Recipe:
     optimizers: Callable[[nn.Module, float], Optimizers] = adamw
     steps: int = 6_000
     seconds: float | None = None  # no limit: a limit in steps can be repeated exactly
+    threads: int | None = None  # of the CPU; None is as many as torch takes
     batch: int = 128
     peak_lr: float = 1e-3  # of a step's size, for each weight: both optimizers mean the same by it
     warmup: int = 100  # steps from 0 to peak_lr; blocks that start as identities need few
     weight_decay: float = 0.01  # AdamW's default
     ema_power: int = 10  # averages about the last tenth of the run
     digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
+    asked: Callable[[Images, Labels, Draws], Asked] = by_label  # what the loss is told of a batch, made on the CPU
     # what the networks are given of the data, all of it and what is trained on, before the first step
     prepare: Callable[[nn.ModuleDict, Digits, Digits], None] = nothing
     frozen: str = ""  # a part that comes from the shipped weights of this name and is not trained
 
     def facts(self) -> dict:
-        """The recipe as plain JSON; functions by their names; without what does nothing."""
-        return {
-            key: getattr(value, "__name__", value)
-            for key, value in asdict(self).items()
-            if value not in ("", everything, nothing)
-        }
+        """The recipe as plain JSON; functions by their names; without what does nothing, and what the loss implies."""
+        said = {key: value for key, value in asdict(self).items() if value not in ("", everything, nothing)}
+        unsaid = {"asked"} if self.threads else {"asked", "threads"}
+        return {key: getattr(value, "__name__", value) for key, value in said.items() if key not in unsaid}
 
 
 def build_ddpm(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
@@ -150,8 +167,8 @@ RECIPES = {
         Recipe("unet", build_unet, unet_loss, **_DENOISER),
         Recipe("judge", build_judge, judge_loss),
         # many wrong sentences in a batch make the task harder, so the batch is large
-        Recipe("text", build_text, text_loss, batch=256, steps=3_000, digits=without_held_out),
-        Recipe("words", build_words, words_loss, **_DENOISER, digits=without_held_out, frozen="text"),
+        Recipe("text", build_text, text_loss, batch=256, steps=3_000, digits=without_held_out, asked=by_sentence),
+        Recipe("words", build_words, words_loss, **_DENOISER, digits=without_held_out, asked=by_sentence_or_none, frozen="text"),
         Recipe("memory", build_memory, ddpm_loss, **_DENOISER, digits=without_remembered, prepare=remember),
         Recipe("clusters", build_clusters, unet_loss, **_DENOISER, digits=by_likeness, prepare=count),
     )
@@ -160,7 +177,7 @@ RECIPES = {
 # for lesson 14 alone: with 30,000 images inside, "memory" is larger than all others together, and the rest fills its 12 MB
 SHIPPED_RECIPES = {name: recipe for name, recipe in RECIPES.items() if name not in ("memory", "clusters")}
 
-# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers; loop.fitted shortens them.
+# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers; loop.fit_to_time_budget shortens them.
 _LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200}
 _LIVE_STEPS |= {"memory": 1_000, "clusters": 1_000}  # what they do beside the steps takes time too
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}

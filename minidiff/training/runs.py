@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from minidiff.digits.mnist import Digits
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import load, read_tensors, write_atomically
-from minidiff.training.device import compiled, device, precision
+from minidiff.training.device import compiled, device, precision, torch_as_it_starts
 from minidiff.training.draws import processes
 from minidiff.training.optimizers import Optimizers, restore, tensors_of
 from minidiff.training.recipes import Recipe
@@ -32,7 +32,7 @@ class Run:
     average: AveragedModel
     optimizers: Optimizers
     generator: torch.Generator
-    left: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    left: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64, device="cpu"))
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -45,7 +45,7 @@ class Run:
     def next_rows(self) -> Tensor:
         """Row numbers of the next batch: every row once, in random order, then again. Nothing is left out."""
         while len(self.left) < self.recipe.batch:
-            self.left = torch.cat([self.left, torch.randperm(len(self.digits.labels), generator=self.generator)])
+            self.left = torch.cat([self.left, torch.randperm(len(self.digits.labels), generator=self.generator, device="cpu")])
         chosen, self.left = self.left.split([self.recipe.batch, len(self.left) - self.recipe.batch])
         return chosen
 
@@ -57,6 +57,7 @@ class Run:
         return json.loads(json.dumps({"format": FORMAT, "torch": torch.__version__, **facts}))
 
 
+@torch_as_it_starts()
 def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
     """A run before its first step; the global random state stays as it is. Raises InputError as `load` does for a frozen part."""
     with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
@@ -99,6 +100,7 @@ def save_run(path: str | Path, run: Run) -> None:
     write_atomically(path, to_safetensors(whole, metadata={"minidiff-run": facts}))
 
 
+@torch_as_it_starts()
 def continue_run(path: str | Path, recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
     """The run that save_run wrote, ready for its next step.
 

@@ -9,7 +9,7 @@ from minidiff.diffusion.guidance import classifier_guided, gradient
 from minidiff.diffusion.schedule import cosine
 from minidiff.exact.mixtures import Mixture
 from minidiff.nets.classifier import Judge, NoisyClassifier, log_prob_of
-from minidiff.nets.conditioning import ClassCondition, bind, drop_labels
+from minidiff.nets.conditioning import ClassCondition, bind, checked_labels, drop_labels
 from minidiff.nets.layers import GlobalPlan, time_features
 from minidiff.nets.unet import UNet, VPrediction
 from minidiff.symbols import InputError
@@ -129,9 +129,10 @@ def test_null_row_is_the_last_and_not_a_digit():
     assert classes.null == 10
     assert torch.equal(classes.nothing(2), classes.table.weight[[10, 10]])
     assert torch.equal(classes(torch.tensor([0, 9])), classes.table.weight[[0, 9]])
+    assert checked_labels(torch.tensor([0, 10]), 10, classes).tolist() == [0, 10]
     for y in (-1, 11):
-        with pytest.raises(InputError, match=r"must lie in 0\.\.10"):
-            classes(torch.tensor([3, y]))
+        with pytest.raises(InputError, match=r"must lie in 0\.\.10, got"):
+            checked_labels(torch.tensor([3, y]), 10, classes)
 
 
 def test_nothing_leaks_through_the_null_row(batch):

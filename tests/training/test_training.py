@@ -247,17 +247,22 @@ def test_compiling_is_asked_for_and_happens_once(digits, monkeypatch):
         list(training_steps(LIVE["unet"], digits))
 
 
+@pytest.mark.parametrize("best", [1, 2])
 @pytest.mark.parametrize(
     ("one", "limit", "steps"),
     [(0.25, None, 600), (0.25, "110", 400), (0.1, None, 1_200), (2.0, None, loop.LEAST), (2.0, "inf", 1_200)],
 )
-def test_a_lesson_takes_no_more_steps_than_fit(one, limit, steps, digits, monkeypatch):
-    """On a clock on which a step takes `one` second, the first two and one in the middle ten times as long."""
+def test_a_lesson_takes_no_more_steps_than_fit(one, limit, steps, best, digits, monkeypatch):
+    """On a clock on which a step takes `one` second, the first two and one in the middle ten times as long.
+
+    With the other number of threads a step takes three times as long: with one thread on a quiet machine, with all on a busy one.
+    """
     clock, seen = [0.0], []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
     def training(recipe, digits):
         for step in range(1, recipe.steps + 1):
-            clock[0] += 10 * one if step in (1, 2, 5) else one
+            clock[0] += (10 * one if step in (1, 2, 5) else one) * (1 if recipe.threads == best else 3)
             seen.append(step)
             yield step
 
@@ -267,20 +272,35 @@ def test_a_lesson_takes_no_more_steps_than_fit(one, limit, steps, digits, monkey
     if limit:
         monkeypatch.setenv("MINIDIFF_SECONDS", limit)
     assert LIVE["unet"].steps == 1_200
-    assert loop.fitted(LIVE["unet"], digits) == replace(LIVE["unet"], steps=steps)
-    assert len(seen) == (0 if limit == "inf" else 7)
+    fixed = {} if limit == "inf" else {"threads": best}
+    assert loop.fit_to_time_budget(LIVE["unet"], digits) == replace(LIVE["unet"], steps=steps, **fixed)
+    assert len(seen) == (0 if limit == "inf" else 14)
+
+
+def test_a_run_takes_the_threads_of_its_recipe_says_so_and_gives_them_back(digits):
+    before, seen = torch.get_num_threads(), []
+
+    def loss(net, x_0, y, schedule, draws):
+        seen.append(torch.get_num_threads())
+        return LIVE["judge"].loss(net, x_0, y, schedule, draws)
+
+    other = 1 if before > 1 else 2
+    trained = train(replace(LIVE["judge"], loss=loss, steps=2, batch=4, threads=other), digits, progress=False)
+    assert (seen, trained.facts["threads"], trained.facts["recipe"]["threads"]) == ([other, other], other, other)
+    assert torch.get_num_threads() == before
+    assert "threads" not in LIVE["judge"].facts()  # nobody chose them
 
 
 def test_fitting_really_takes_steps_and_refuses_a_wrong_limit(digits, monkeypatch):
     recipe = replace(LIVE["judge"], steps=900, batch=8)
     monkeypatch.setenv("MINIDIFF_SECONDS", "1e-3")
-    assert loop.fitted(recipe, digits).steps == loop.LEAST
+    assert loop.fit_to_time_budget(recipe, digits).steps == loop.LEAST
     monkeypatch.setenv("MINIDIFF_SECONDS", "1e6")
-    assert loop.fitted(recipe, digits) == recipe
+    assert replace(loop.fit_to_time_budget(recipe, digits), threads=None) == recipe
     for wrong in ("soon", "0", "-5", "nan"):
         monkeypatch.setenv("MINIDIFF_SECONDS", wrong)
         with pytest.raises(InputError, match="MINIDIFF_SECONDS must be a positive number"):
-            loop.fitted(recipe, digits)
+            loop.fit_to_time_budget(recipe, digits)
 
 
 def test_curve_is_short_and_keeps_the_mean():

@@ -1,0 +1,125 @@
+"""Every path on torch's meta device: tensors of two devices cannot mix unseen, and nothing asks a tensor for a Python number.
+
+What raises here would fail, or make the GPU wait for its queue, on a GPU.
+"""
+
+import pytest
+import torch
+
+from minidiff.diffusion.guidance import classifier_free, clipped
+from minidiff.diffusion.samplers import ancestral_path, ddim_path
+from minidiff.diffusion.schedule import cosine
+from minidiff.diffusion.variants import autoguided, limited, plus_plus_path, projected, rescaled, thresholded
+from minidiff.exact.empirical import Empirical
+from minidiff.nets.conditioning import bind
+from minidiff.training.checkpoints import Trained
+from minidiff.training.draws import Draws
+from minidiff.training.generation import cfg, cg, cg_conditional, cfg_words
+from minidiff.training.later import unconditional
+from minidiff.training.optimizers import take_step
+from minidiff.training.recipes import LIVE
+from minidiff.training.sentences import to_tokens
+
+META = torch.device("meta")
+N, STEPS = 4, 2
+
+
+def model(name: str) -> Trained:
+    schedule = cosine(T=20)
+    net = LIVE[name].build(10, schedule).to(META).eval().requires_grad_(False)
+    return Trained(net, schedule, {"recipe": {"name": name}, "data_sha256": "d"})
+
+
+def x_T() -> torch.Tensor:
+    return torch.zeros(N, 1, 28, 28, device=META)
+
+
+METHODS = {
+    "cfg": lambda: cfg(model("unet")),
+    "cg": lambda: cg(model("ddpm"), model("classifier")),
+    "cg_cond": lambda: cg_conditional(model("unet"), model("classifier")),
+    "autoguidance": lambda: unconditional(model("ddpm"), model("ddpm")),
+    "unconditional": lambda: unconditional(model("ddpm")),
+}
+
+
+def drawn(path) -> torch.Tensor:
+    *_, sample = path
+    assert sample.x_t.device == sample.x_0.device == META
+    assert sample.x_t.shape == (N, 1, 28, 28)
+    return sample.x_t
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method(name, eta):
+    guided = METHODS[name]()
+    eps = guided.denoiser(torch.arange(N), 1.0)
+    drawn(ddim_path(eps, x_T(), guided.schedule, STEPS, eta, torch.Generator()))
+    drawn(ancestral_path(eps, x_T(), guided.schedule, torch.Generator()))
+
+
+def test_sentences():
+    words = model("words")
+    tokens = to_tokens(["a thick seven", "", "3", "一个七"]).to(META)
+    drawn(ddim_path(cfg_words(words, "a thin digit").denoiser(tokens, 2.0), x_T(), words.schedule, STEPS))
+
+
+def branches(schedule):
+    unet, t = model("unet"), torch.arange(N, device=META)
+    net, classes = unet.net["unet"], unet.net["classes"]
+    return bind(net, classes(t)), bind(net, classes.nothing(N))
+
+
+VARIANTS = {
+    "limited": lambda cond, null, s: limited(classifier_free(cond, null, 1.0), cond, 5, 15),
+    "rescaled": lambda cond, null, s: rescaled(classifier_free(cond, null, 1.0), cond),
+    "rescaled v": lambda cond, null, s: rescaled(classifier_free(cond, null, 1.0), cond, 0.7, s),
+    "thresholded": lambda cond, null, s: thresholded(classifier_free(cond, null, 1.0), s),
+    "projected": lambda cond, null, s: projected(cond, null, s, 1.0, longest=2.0),
+    "autoguided": lambda cond, null, s: autoguided(cond, null, 1.0),
+    "clipped": lambda cond, null, s: clipped(cond, s),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant(name):
+    schedule = cosine(T=20)
+    drawn(ddim_path(VARIANTS[name](*branches(schedule), schedule), x_T(), schedule, STEPS))
+
+
+def test_paths_of_their_own():
+    schedule = cosine(T=20)
+    drawn(plus_plus_path(*branches(schedule), x_T(), schedule, 0.4, STEPS))
+
+
+def test_exact_denoiser_of_images():
+    schedule = cosine(T=20)
+    exact = Empirical(torch.zeros(9, 1, 28, 28, device=META), schedule)
+    drawn(ddim_path(exact.eps, x_T(), schedule, STEPS))
+    assert exact.log_density(x_T(), torch.ones(N, dtype=torch.int64, device=META)).device == META
+
+
+@pytest.mark.parametrize("name", [name for name in LIVE if name != "memory"])
+def test_every_loss_with_its_step_of_the_optimizer(name):
+    """The batch and the condition are made on the CPU, as in training; then nothing goes back there."""
+    recipe = LIVE[name]
+    net = recipe.build(10, cosine()).to(META).train()
+    if recipe.frozen:
+        net[recipe.frozen].requires_grad_(False)
+    optimizers, draws = recipe.optimizers(net, recipe.weight_decay), Draws(torch.Generator().manual_seed(0))
+    x_0 = torch.rand(N, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    y = recipe.asked(x_0, torch.arange(N), draws)
+    loss = recipe.loss(net, x_0.to(META), y.to(META), cosine(), draws)
+    loss.backward()
+    take_step(optimizers, 1e-3)
+    assert loss.device == META
+    assert all(p.grad is not None and p.grad.device == META for p in net.parameters() if p.requires_grad)
+
+
+def test_the_test_sees_mixed_devices_and_questions():
+    """A table left on the CPU beside a tensor on the device, and a number asked of a tensor: both are caught."""
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        x_T() + torch.zeros(N, 1, 28, 28)
+    with pytest.raises(RuntimeError):
+        bool((x_T() > 0).any())

@@ -1,0 +1,94 @@
+"""What a user has set in torch changes no digit and no training: the same numbers as without, bit for bit, in one process."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+import minidiff as md
+from minidiff.training.later import unconditional
+
+
+def digits() -> md.Digits:
+    full = md.load_digits("train")
+    return full._replace(images=full.images[:64], labels=full.labels[:64])
+
+
+def results() -> dict[str, torch.Tensor]:
+    """What the commands compute, made small: every method, sentences, training, guidance by hand, tables."""
+    unet, ddpm, classifier, words = (md.load(name) for name in ("unet", "ddpm", "classifier", "words"))
+    y = torch.tensor([3, 8], device="cpu")
+    found = {
+        "cfg": md.generate(md.cfg(unet), y, 2.0, steps=2),
+        "cg": md.generate(md.cg(ddpm, classifier), y, 2.0, steps=2),
+        "unconditional": md.generate(unconditional(ddpm), y, 0.0, steps=2),
+        "words": md.generate(md.cfg_words(words), md.to_tokens(["a thick seven"]), 2.0, steps=2),
+        "schedule": md.cosine().beta,
+        "strokes": md.strokes(digits().x_0()),
+        "mixture": md.three_classes(md.cosine()).sample(5, torch.Generator("cpu").manual_seed(0))[0],
+    }
+    x_t, t = md.start_noise(2, 5), torch.tensor([300, 900], device="cpu")
+    found["gradient"] = md.gradient(md.log_prob_of(classifier.net["classifier"], y), x_t, t)
+    for name in ("unet", "classifier", "words"):
+        trained = md.train(replace(md.LIVE[name], steps=2, batch=8, warmup=1), digits(), progress=False)
+        found |= {f"{name} {key}": value for key, value in trained.net.state_dict().items()}
+    return found
+
+
+@contextlib.contextmanager
+def default_dtype() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextlib.contextmanager
+def default_device() -> Iterator[None]:
+    """meta holds no numbers: whatever lands there is noticed."""
+    torch.set_default_device("meta")
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+SETTINGS = {
+    "float64": default_dtype,
+    "another device": default_device,
+    "deterministic": deterministic,
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "set_grad_enabled": lambda: torch.set_grad_enabled(True),
+}
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, torch.Tensor]:
+    return results()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_changes_nothing(expected, name):
+    before = torch.get_default_dtype(), torch.is_grad_enabled()
+    with SETTINGS[name]():
+        inside = torch.get_default_dtype(), torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        found = results()
+        assert inside == (torch.get_default_dtype(), torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+    assert before == (torch.get_default_dtype(), torch.is_grad_enabled())
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert (found[key].dtype, found[key].device) == (value.dtype, value.device), key
+        assert torch.equal(found[key], value), key
