@@ -29,7 +29,16 @@ from minidiff.diffusion.guidance import classifier_free, classifier_guided, clip
 from minidiff.nets.conditioning import ClassCondition, bind, drop_labels
 from minidiff.training.losses import unet_loss
 from minidiff.training.generation import METHODS, Guided, cfg, cg, cg_conditional, generate, start_noise
-from minidiff.measure.metrics import confident, diversity, features_of, frechet_distance, judged, moments, precision_recall
+from minidiff.measure.metrics import (
+    confident,
+    diversity,
+    features_of,
+    frechet_distance,
+    judged,
+    manifold,
+    moments,
+    precision_recall,
+)
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.evaluate import Point, Row, points, read_rows
 from minidiff.digits.strokes import slant, strokes, thickness, width
@@ -112,6 +121,7 @@ __all__ = [
     "features_of",
     "frechet_distance",
     "judged",
+    "manifold",
     "moments",
     "precision_recall",
     "Reference",

@@ -75,6 +75,28 @@ def test_a_stripped_notebook_would_be_noticed(lesson):
     assert sum(bool(cell.outputs) for cell in cells) >= len(cells) / 2
 
 
+def test_nothing_that_is_compared_depends_on_the_machine(lesson):
+    """nbval compares every cell that is not tagged: there no residue, no seconds, and no share that a network decides."""
+    _, notebook = lesson
+    for cell in code_cells(notebook):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []) or "show(" in cell.source:
+            continue
+        text = "".join(output.get("text", "") for output in cell.outputs)
+        assert not residues(text), cell.source
+        assert not re.search(r"\d (s|ms|seconds|MB)\b", text), cell.source
+        assert not (re.search(r"\b(judged|confident|retrieval)\(", cell.source) and re.search(r"\d %", text)), cell.source
+
+
+def residues(text: str) -> list[str]:
+    """Numbers as small as what rounding leaves, unless they are said to be a bound."""
+    return re.findall(r"(?<!within )\b\d[\d.]*e-(?:0[7-9]|[1-9]\d)", text)
+
+
+def test_a_printed_residue_would_be_seen():
+    assert residues("cosine: got 9.2e-10") == ["9.2e-10"]
+    assert not residues("M4: 8,000 numbers agree within 1e-12: ok; variance 1.2e-06")
+
+
 def test_the_source_that_a_lesson_shows_is_the_source_of_today(lesson):
     """nbval says so too, minutes later: this names the lesson to run again."""
     _, notebook = lesson

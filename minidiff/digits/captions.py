@@ -69,7 +69,9 @@ def left_out(described: Described, u: Chances) -> Described:
 
     u: uniform in [0, 1), columns 0 to 3 in the order of ATTRIBUTES; the other columns are for `sentences`.
     """
-    return described.masked_fill((u[:, :4] < torch.tensor([0.1, 0.4, 0.4, 0.4], dtype=u.dtype, device=u.device)).to(described.device), UNSAID)
+    return described.masked_fill(
+        (u[:, :4] < torch.tensor([0.1, 0.4, 0.4, 0.4], dtype=u.dtype, device=u.device)).to(described.device), UNSAID
+    )
 
 
 def sentences(described: Described, u: Chances) -> list[str]:

@@ -18,6 +18,7 @@ from minidiff.measure.metrics import (
     features_of,
     frechet_distance,
     judged,
+    manifold,
     moments,
     precision_recall,
     share_error,
@@ -246,4 +247,4 @@ def _metrics(by: Reference, x_0: Images, y: Labels) -> tuple[float, ...]:
     verdict, features = judged(by.judge, x_0, y), features_of(by.judge, x_0)
     distance = frechet_distance(moments(features), by.train)
     sure = confident(by.judge, x_0)
-    return verdict.as_asked, sure, distance, *precision_recall(by.manifold, features), diversity(features, y)
+    return verdict.as_asked, sure, distance, *precision_recall(by.manifold, manifold(features)), diversity(features, y)

@@ -12,8 +12,6 @@ from torch import Tensor
 from minidiff.symbols import Features, Images, InputError
 from minidiff.training.checkpoints import Trained
 
-RealFeatures = Float[Tensor, "real features"]
-
 
 class Verdict(NamedTuple):
     """How the judge sees n images: the share it reads as asked, and its mean confidence, each with a standard error."""
@@ -97,18 +95,30 @@ def frechet_floor(train: Moments, real: Features, n: int) -> float:
     return sum(frechet_distance(one, train) for one in sets) / len(sets)
 
 
-def precision_recall(real: RealFeatures, made: Features, k: int = 3) -> tuple[float, float]:
-    """(share of made inside real's manifold, share of real inside made's)   [Kynkaanniemi 2019, 1904.06991, eq. 1, 2]
+class Manifold(NamedTuple):
+    """The union of balls around points, each as large as the distance to the k-th nearest other point."""
 
-    The manifold of a set is the union of balls around its points, each as large as the distance to the k-th nearest other
-    point. Precision asks whether samples look real, recall whether they cover what is real. Both depend on the numbers of
-    images, so compare only equal numbers. Raises InputError for k points or fewer.
+    points: Features
+    radii: Float[Tensor, " points"]
+
+
+def manifold(points: Features, k: int = 3) -> Manifold:
+    """The manifold of feature vectors   [Kynkaanniemi 2019, 1904.06991, eq. 1]. Raises InputError for k points or fewer."""
+    if len(points) <= k:
+        raise InputError(f"k = {k} neighbours want more than {k} images, got {len(points)}.")
+    apart = torch.cdist(points, points)  # the nearest of all is the point itself
+    return Manifold(points, apart.kthvalue(k + 1, dim=1).values)
+
+
+def precision_recall(real: Manifold, made: Manifold) -> tuple[float, float]:
+    """(share of made inside real's manifold, share of real inside made's)   [Kynkaanniemi 2019, 1904.06991, eq. 2]
+
+    Precision asks whether samples look real, recall whether they cover what is real. Both depend on the numbers of images, so
+    compare only equal numbers.
     """
-    if min(len(real), len(made)) <= k:
-        raise InputError(f"k = {k} neighbours want more than {k} images on both sides, got {len(real)} and {len(made)}.")
-    apart = torch.cdist(made, real)  # (made, real)
-    precision = (apart <= _radii(real, k)).any(dim=1).double().mean()
-    recall = (_radii(made, k) >= apart.T).any(dim=1).double().mean()
+    apart = torch.cdist(made.points, real.points)  # (made, real)
+    precision = (apart <= real.radii).any(dim=1).double().mean()
+    recall = (made.radii >= apart.T).any(dim=1).double().mean()
     return float(precision), float(recall)
 
 
@@ -121,11 +131,6 @@ def diversity(features: Features, y: Int[Tensor, " labels"]) -> float:
     if any(len(group) < 2 for group in groups):
         raise InputError("Diversity wants at least two images of every class that was asked for.")
     return sum(float(torch.pdist(group).mean()) for group in groups) / len(groups)
-
-
-def _radii(points: Features, k: int) -> Tensor:
-    """The distance of every point to its k-th nearest other point; the nearest of all is the point itself."""
-    return torch.cdist(points, points).kthvalue(k + 1, dim=1).values
 
 
 def _probabilities(judge: Trained, x_0: Images) -> Tensor:

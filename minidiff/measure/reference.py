@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from minidiff.digits.mnist import Digits, load_digits
-from minidiff.measure.metrics import Moments, features_of, frechet_distance, frechet_floor, moments
+from minidiff.measure.metrics import Manifold, Moments, features_of, frechet_distance, frechet_floor, manifold, moments
 from minidiff.symbols import Features, Images, InputError
 from minidiff.training.checkpoints import Trained
 from minidiff.training.device import device
@@ -25,7 +25,7 @@ class Reference(NamedTuple):
 
     judge: Trained
     train: Moments
-    manifold: Features
+    manifold: Manifold
     test: Digits
     test_features: Features
 
@@ -69,4 +69,4 @@ def reference(judge: Trained) -> Reference:
     order = torch.randperm(len(test.labels), generator=torch.Generator().manual_seed(0))
     test = Digits(test.images[order], test.labels[order], test.sha256)
     features = features_of(judge, train.x_0().to(device()))
-    return Reference(judge, moments(features), features[:MANIFOLD], test, features_of(judge, test.x_0().to(device())))
+    return Reference(judge, moments(features), manifold(features[:MANIFOLD]), test, features_of(judge, test.x_0().to(device())))

@@ -22,7 +22,7 @@ import numpy as np
 from minidiff.diffusion.variants import autoguided
 from minidiff.digits.clusters import nearest
 from minidiff.digits.mnist import load_digits, to_bytes
-from minidiff.measure.metrics import features_of, precision_recall
+from minidiff.measure.metrics import features_of, manifold, precision_recall
 from minidiff.measure.quality import STEPS, N, of_unasked, told_clusters, unasked
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.rows import kept, write
@@ -100,7 +100,7 @@ def first_ones(clusters: Trained) -> bytes:
 def measured(x_0: Images, network: str, setting: Setting, by: Reference) -> dict:
     """One row: what these images are worth."""
     found = of_unasked(x_0, by)
-    found["precision"], found["recall"] = precision_recall(by.manifold, features_of(by.judge, x_0))
+    found["precision"], found["recall"] = precision_recall(by.manifold, manifold(features_of(by.judge, x_0)))
     if network == "memory":
         found["nearest_remembered"] = float((nearest(x_0, load_digits("train").x_0().to(x_0.device)) % 2 == 0).double().mean())
     return {"network": network, **setting._asdict()} | {key: round(value, 4) for key, value in found.items()}

@@ -1,6 +1,7 @@
 """What every lesson uses: show the package's own source, compare two numbers by name."""
 
 import inspect
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,18 +14,23 @@ def show(function: Callable) -> None:
 
 
 def compare(what: str, expected: Tensor | float, got: Tensor | float, tolerance: float) -> None:
-    """Print expected, got and the tolerance that the largest |difference| keeps; raise AssertionError where it does not.
+    """Print that two numbers, or two tensors of numbers, agree within the tolerance; raise AssertionError where they do not.
 
-    The difference itself is rounding noise and differs between machines, so only the bound is printed.
+    The difference is rounding noise and differs between machines, so it is never printed, and a number shows no digit that the
+    tolerance does not vouch for.
     """
     expected, got = (torch.as_tensor(value, dtype=torch.float64).cpu() for value in (expected, got))
     difference = float((expected - got).abs().max())
     if not difference <= tolerance:  # NaN fails
         raise AssertionError(f"{what}: the largest difference is {difference:.3g}, the tolerance {tolerance:g}.")
-    print(f"{what}: expected {_short(expected)}, got {_short(got)}, the same within {tolerance:.2g}: ok")
+    within = f"within {tolerance:.2g}" if tolerance else "exactly"
+    if max(expected.numel(), got.numel()) > 1:
+        print(f"{what}: {max(expected.numel(), got.numel()):,} numbers agree {within}: ok")
+    else:
+        print(f"{what}: expected {_short(expected, tolerance)}, got {_short(got, tolerance)}, the same {within}: ok")
 
 
-def _short(value: Tensor) -> str:
-    if value.numel() == 1:
-        return f"{value.item():.4g}"
-    return f"{value.numel()} numbers (root mean square {value.square().mean().sqrt().item():.3g})"
+def _short(value: Tensor, tolerance: float) -> str:
+    """At most four digits, none of them smaller than the tolerance."""
+    decimals = math.ceil(-math.log10(tolerance)) if tolerance else 15
+    return f"{round(value.item(), decimals) + 0.0:.4g}"  # + 0.0: no minus before a zero

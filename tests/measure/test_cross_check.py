@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from minidiff.digits.mnist import load_digits
-from minidiff.measure.metrics import features_of, frechet_distance, moments, precision_recall
+from minidiff.measure.metrics import features_of, frechet_distance, manifold, moments, precision_recall
 from minidiff.training.checkpoints import load
 from minidiff.training.generation import cfg, generate
 
@@ -63,4 +63,4 @@ def test_precision_and_recall(judge, sets, name):
     """Exactly: both count images."""
     real, made = (features_of(judge, images) for images in (sets[0], sets[1][name]))
     theirs = prdc.compute_prdc(real_features=real.numpy(), fake_features=made.numpy(), nearest_k=3)
-    assert precision_recall(real, made) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-12)
+    assert precision_recall(manifold(real), manifold(made)) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-12)

@@ -10,7 +10,7 @@ from torch import nn
 from minidiff.diffusion.schedule import cosine
 from minidiff.digits.mnist import load_digits
 from minidiff.measure.evaluate import fingerprint
-from minidiff.measure.metrics import diversity, grain, judged, precision_recall, share_error
+from minidiff.measure.metrics import diversity, grain, judged, manifold, precision_recall, share_error
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import Trained, load
 from minidiff.training.generation import METHODS, generate
@@ -103,20 +103,22 @@ def test_precision_and_recall_by_hand():
     """Points on a line, k = 1: balls of radius 1 around 0 and 1, of radius 4 around 5 (its nearest is 1)."""
     real = torch.tensor([[0.0], [1.0], [5.0]], dtype=torch.float64)
     made = torch.tensor([[-1.5], [-0.5], [1.5], [9.5]], dtype=torch.float64)
-    precision, recall = precision_recall(real, made, k=1)
+    precision, recall = precision_recall(manifold(real, 1), manifold(made, 1))
     assert precision == 2 / 4  # -0.5 and 1.5 (in the balls of 0 and 1); -1.5 and 9.5 lie outside all
     # made's radii are 1, 1, 2, 8: 0 lies in the ball of 1.5, 1 too, 5 in that of 9.5
     assert recall == 1.0
-    precision, recall = precision_recall(real, made[:2], k=1)  # radii 1: [-2.5, -0.5] and [-1.5, 0.5] hold 0 only
+    precision, recall = precision_recall(
+        manifold(real, 1), manifold(made[:2], 1)
+    )  # radii 1: [-2.5, -0.5] and [-1.5, 0.5] hold 0 only
     assert (precision, recall) == (1 / 2, 1 / 3)
-    with pytest.raises(InputError, match="more than 3 images on both sides, got 3 and 4"):
-        precision_recall(real, made)
+    with pytest.raises(InputError, match="k = 3 neighbours want more than 3 images, got 3"):
+        manifold(real)
 
 
 def test_precision_and_recall_of_one_law_agree_and_see_a_collapse():
     g = torch.Generator().manual_seed(0)
     real, same, narrow, wide = (scale * torch.randn(400, 4, generator=g) for scale in (1.0, 1.0, 0.3, 3.0))
-    fair, collapsed, scattered = (precision_recall(real, made) for made in (same, narrow, wide))
+    fair, collapsed, scattered = (precision_recall(manifold(real), manifold(made)) for made in (same, narrow, wide))
     assert abs(fair[0] - fair[1]) < 0.1
     assert collapsed[0] > fair[0]
     assert collapsed[1] < 0.5 * fair[1]

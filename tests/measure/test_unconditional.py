@@ -13,6 +13,7 @@ from minidiff.diffusion.samplers import ddim_path, last
 from minidiff.diffusion.schedule import cosine
 from minidiff.digits.mnist import load_digits
 from minidiff.measure import quality, unconditional
+from minidiff.measure.metrics import manifold
 from minidiff.measure.reference import Reference
 from minidiff.measure.rows import kept
 from minidiff.measure.unconditional import SETTINGS, SHOWN, Setting, as_table, drawing, measured, stages
@@ -69,7 +70,7 @@ def test_a_row_says_what_the_images_are_worth(monkeypatch):
     x_0 = load_digits("train").x_0(torch.tensor([0, 29_998, 30_001, 59_999, 8])) + 0.01  # three are even
     monkeypatch.setattr(unconditional, "of_unasked", lambda images, by: {"frechet": 1.23456} if len(images) == 5 else {})
     monkeypatch.setattr(unconditional, "features_of", lambda judge, images: images.flatten(1).double())
-    near = NOBODY._replace(manifold=torch.cat([x_0[:4] + 0.01, x_0[:3] + 100]).flatten(1).double())
+    near = NOBODY._replace(manifold=manifold(torch.cat([x_0[:4] + 0.01, x_0[:3] + 100]).flatten(1).double()))
     row = measured(x_0, "memory", Setting(300, 3.0, 1.0), near)
     told = {"network": "memory", "weak_steps": 300, "w": 3.0, "eta": 1.0, "frechet": 1.2346, "nearest_remembered": 0.6}
     assert {key: row[key] for key in told} == told

@@ -256,7 +256,19 @@ def test_compare_passes_within_and_raises_beyond(capsys):
         with pytest.raises(AssertionError, match="two: the largest difference is"):
             compare("two", 2.0, wrong, tolerance=1e-8)
     compare("many", torch.zeros(3), torch.full((3,), 1e-9), tolerance=1e-8)
-    assert "3 numbers" in capsys.readouterr().out
+    assert capsys.readouterr().out == "many: 3 numbers agree within 1e-08: ok\n"
+    compare("all bits", 2, 2, tolerance=0)
+    assert "the same exactly: ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("residue", [3e-17, -4e-14])
+def test_compare_prints_no_rounding_noise(capsys, residue):
+    """The kind: a number that another CPU rounds otherwise, stored in a notebook and compared as text."""
+    compare("nothing", 0.0, residue, tolerance=1e-12)
+    compare("mean", 0.7, 0.6994 + residue, tolerance=0.019)
+    assert capsys.readouterr().out.count("got 0, ") == 1
+    compare("mean", 0.7, 0.6994 + residue, tolerance=0.019)
+    assert capsys.readouterr().out == "mean: expected 0.7, got 0.7, the same within 0.019: ok\n"
 
 
 def test_show_prints_the_source(capsys):
