@@ -14,7 +14,7 @@ from minidiff.exact.empirical import Empirical
 from minidiff.nets.conditioning import bind
 from minidiff.training.checkpoints import Trained
 from minidiff.training.draws import Draws
-from minidiff.training.generation import cfg, cg, cg_conditional, cfg_words
+from minidiff.training.generation import cfg, cfg_words, cg, cg_conditional
 from minidiff.training.later import unconditional
 from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import LIVE
