@@ -14,9 +14,8 @@ MODELS := judge classifier ddpm unet text words
 COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
 WORKERS ?= 2
-TESTS = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup lessons test unit mutants grading lint lab assignments handout grade formgrade book playground book-test
+.PHONY: help setup lessons test test-all other-machines lab assignments handout grade formgrade book playground
 .PHONY: train quality trials bench crosscheck evaluate exact fresh-noise interval two-networks unconditional variants sentences picture store clean
 
 help: ## this list
@@ -34,25 +33,18 @@ lessons: setup ## run every lesson top to bottom, training included; notebooks a
 	$(PY) -m jupyter nbconvert --to notebook --execute --output-dir build/lessons $(LESSONS)
 	$(PY) -m jupyter nbconvert --to html --output-dir build/lessons $(LESSONS:notebooks/%=build/lessons/%)
 
-# WORKERS tests at once, each with one thread: torch's threads of several tests would wait for one another
-test unit mutants grading: export OMP_NUM_THREADS = 1
+test: setup ## what a user runs: style, unit tests, every lesson under strict nbval, the plainest CPU imitated
+	$(PY) tests/suite.py --workers $(WORKERS)
 
-test: $(INSTRUCTOR) lint book-test ## all: unit, mutants and grading in one go, style, the book in a browser, nbval over all notebooks
-	$(TESTS) tests --ignore tests/book -m ""
-	$(TESTS) --nbval notebooks
+test-all: $(INSTRUCTOR) $(DOCS) ## everything: mutants, real grading runs, other machines and the browser too
+	$(PY) tests/suite.py --workers $(WORKERS) --all
 
-unit: setup ## unit tests alone, WORKERS (2) at once
-	$(TESTS) tests --ignore tests/book
+test-%: $(INSTRUCTOR) $(DOCS) # one part: style, tests, plain, mutants, grading, machines or book
+	$(PY) tests/suite.py --workers $(WORKERS) $*
 
-mutants: setup ## break every formula on purpose: the unit tests must turn red each time
-	$(TESTS) tests/mutation -m mutation
-
-grading: $(INSTRUCTOR) ## real nbgrader runs: what students may hand in, and the scores it must get
-	$(TESTS) tests/course -m grading
-
-lint: setup ## ruff over .py and .ipynb
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+other-machines: setup ## other CPUs, thread counts and one ulp of noise, imitated; then the lowest and newest versions promised
+	$(PY) tests/other_machines/run.py --workers $(WORKERS)
+	$(PY) tests/other_machines/versions.py
 
 lab: setup ## open the lessons in JupyterLab, on this machine only, token on
 	$(PY) -m jupyter lab --ip=127.0.0.1 notebooks
@@ -83,10 +75,6 @@ $(DOCS): $(READY)
 
 playground: book ## build it and serve it, on this machine only: http://127.0.0.1:8000/playground/
 	$(PY) -m http.server --bind 127.0.0.1 --directory build/book 8000
-
-book-test: $(DOCS) ## build the book and try it in a real browser (skips without Chromium or npm, and says so)
-	$(PY) book/build.py build/book --if-possible
-	$(PY) -m pytest -rs tests/book
 
 train: $(MODELS:%=train-%) quality ## retrain every shipped weight, measure it, describe it
 

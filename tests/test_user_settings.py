@@ -10,6 +10,8 @@ import torch
 import minidiff as md
 from minidiff.training.later import unconditional
 
+pytestmark = pytest.mark.slow
+
 
 def digits() -> md.Digits:
     full = md.load_digits("train")

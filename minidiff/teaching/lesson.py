@@ -1,4 +1,4 @@
-"""What every lesson uses: show the package's own source, compare two numbers by name."""
+"""What every lesson uses: show the package's own source, compare two numbers by name, draw less where it is a test."""
 
 import inspect
 import math
@@ -7,10 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from minidiff.training.device import live_seconds
+
 
 def show(function: Callable) -> None:
     """Print the source of a function of the package: the lesson never holds a second copy."""
     print(inspect.getsource(function).rstrip())
+
+
+def count(whole: float, tested: float) -> float:
+    """`whole`, or `tested` where the lesson runs as a test: where MINIDIFF_SECONDS leaves its training less than a minute."""
+    return tested if live_seconds() < 60 else whole
 
 
 def compare(what: str, expected: Tensor | float, got: Tensor | float, tolerance: float) -> None:

@@ -25,7 +25,7 @@ from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import Recipe
 from minidiff.training.runs import Run, begin, continue_run, save_run
 
-LEAST = 300  # steps of a shortened run: fewer make no digits
+LEAST = 200  # steps of a shortened run: fewer make no digits
 
 
 class TrainingState(NamedTuple):

@@ -34,7 +34,7 @@ class Handler(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def site() -> Path:
     if not (SITE / "index.html").is_file() or not (SITE / "playground" / "models" / "schedule.json").is_file():
-        pytest.skip("The book is not built: make book (it needs npm), or make book-test for both.")
+        pytest.skip("The book is not built: make book (it needs npm), or make test-book for both.")
     return SITE
 
 

@@ -34,7 +34,7 @@ GREEDY = "def first_level_below(snr, abar):\n    return len(bytearray(17 << 30))
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A course with one private test, as `make assignments PRIVATE=...` builds it."""
-    pytest.importorskip("nbgrader", reason="nbgrader is not installed: make grading installs the extra `instructor`")
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed: make test-grading installs the extra `instructor`")
     root, private = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("private")
     (private / "a1_noising.py").write_text(OWN_TEST)
     start = time.monotonic()

@@ -13,6 +13,8 @@ from minidiff.exact.foreign import judge_module, load_formulas
 from minidiff.exact.verify import judge
 from minidiff.symbols import InputError
 
+pytestmark = pytest.mark.slow
+
 RIGHT = """
     import torch
 

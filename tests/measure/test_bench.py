@@ -9,6 +9,8 @@ from torch import nn
 from minidiff.measure import bench
 from minidiff.nets.conditioning import ClassCondition
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_median_of_calls_without_the_first_two():
     """Two slow calls at the start and one slow call later do not count."""

@@ -32,6 +32,8 @@ from minidiff.symbols import InputError
 from minidiff.training.checkpoints import load
 from minidiff.training.generation import METHODS
 
+pytestmark = pytest.mark.slow
+
 STORED = Path(__file__).resolve().parents[2] / "data" / "results" / "guidance.csv"
 PAGE = STORED.with_name("README.md")
 OTHERS = {

@@ -14,6 +14,8 @@ from minidiff.exact.empirical import Empirical
 from minidiff.measure.ideal import EXACT, guided_by
 from minidiff.training.generation import generate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("w", [0.0, 1.0, 4.0])
 def test_it_is_classifier_guidance_with_the_exact_classifier(w):

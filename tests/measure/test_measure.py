@@ -15,6 +15,8 @@ from minidiff.symbols import InputError
 from minidiff.training.checkpoints import Trained, load
 from minidiff.training.generation import METHODS, generate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def models():

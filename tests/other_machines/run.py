@@ -19,7 +19,15 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 PLANTED = Path(__file__).resolve().with_name("planted")
 TRAINING = ("03_train_a_ddpm", "05_noisy_classifier", "07_conditional_unet", "11_words")  # lessons that train
-QUICK = ["tests", "-m", "not slow and not mutation and not grading", "--ignore", "tests/book", "--ignore", "tests/mutation"]
+QUICK = [
+    "tests",
+    "-m",
+    "not slow and not mutation and not grading and not network",
+    "--ignore",
+    "tests/book",
+    "--ignore",
+    "tests/mutation",
+]
 SHORT_TESTS = [
     "tests/diffusion",
     "tests/exact",

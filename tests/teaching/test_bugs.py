@@ -10,6 +10,8 @@ from minidiff.teaching.invariants import INVARIANTS
 from minidiff.teaching.mistakes import MISTAKES, RIGHT, Pieces, draw, replaced
 from minidiff.training.checkpoints import load
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_mistake_is_one_wrong_piece():
     assert len(MISTAKES) >= 12

@@ -221,6 +221,8 @@ from dataclasses import replace
 from pathlib import Path
 from minidiff import RECIPES, load_digits, training_steps
 from minidiff.training.draws import processes
+
+pytestmark = pytest.mark.slow
 recipe = replace(RECIPES[sys.argv[2]], steps=int(sys.argv[3]), batch=16, warmup=10)
 losses = [state.loss for state in training_steps(recipe, load_digits("train"), seed=0)]
 if processes().rank == 0:
