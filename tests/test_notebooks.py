@@ -89,7 +89,7 @@ def test_nothing_that_is_compared_depends_on_the_machine(lesson):
 
 def residues(text: str) -> list[str]:
     """Numbers as small as what rounding leaves, unless they are said to be a bound."""
-    return re.findall(r"(?<!within )\b\d[\d.]*e-(?:0[7-9]|[1-9]\d)", text)
+    return re.findall(r"(?<!within )(?<!tolerance )\b\d[\d.]*e-(?:0[7-9]|[1-9]\d)", text)
 
 
 def test_a_printed_residue_would_be_seen():

@@ -177,7 +177,7 @@ RECIPES = {
 # for lesson 14 alone: with 30,000 images inside, "memory" is larger than all others together, and the rest fills its 12 MB
 SHIPPED_RECIPES = {name: recipe for name, recipe in RECIPES.items() if name not in ("memory", "clusters")}
 
-# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers; loop.fit_to_time_budget shortens them.
+# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers; fitted to slower machines.
 _LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200}
 _LIVE_STEPS |= {"memory": 1_000, "clusters": 1_000}  # what they do beside the steps takes time too
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}

@@ -125,4 +125,4 @@ def test_held_out_pairs_are_gone_and_nothing_else(train):
 
 def test_a_label_without_a_name_is_said():
     with pytest.raises(InputError, match="Sentences name the digits 0 to 9; the data has a label 20"):
-        describe(-torch.ones(2, 1, 28, 28), torch.tensor([3, 20]))
+        sentences(describe(-torch.ones(2, 1, 28, 28), torch.tensor([3, 20])), torch.zeros(2, 8))

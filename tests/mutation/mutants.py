@@ -78,8 +78,8 @@ MUTANTS = [
         ("the sign", "torch.autograd.grad(", "-torch.autograd.grad("),
         ("the mean of the rows, not the sum", ".sum()", ".mean()"),
         ("of p, not of log p", "log_prob(x_t, t).sum()", "log_prob(x_t, t).exp().sum()"),
-        ("no graph inside no_grad", "with torch.enable_grad():", "if True:"),
-        ("the caller's x_t is changed", "x_t.detach().requires_grad_()", "x_t.requires_grad_()"),
+        ("no graph inside no_grad", "torch.inference_mode(False), torch.enable_grad()", "torch.inference_mode(False)"),
+        ("the caller's x_t is changed", "x_t.detach().clone().requires_grad_()", "x_t.requires_grad_()"),
         ("one level off", "log_prob(x_t, t)", "log_prob(x_t, t - 1)"),
     ),
     *_in(
@@ -247,8 +247,12 @@ MUTANTS = [
         ("not scaled to T", " * (1000 / T)", ""),
         ("scaled the wrong way", "(1000 / T)", "(T / 1000)"),
         ("from loud to quiet", "linspace(first, last,", "linspace(last, first,"),
-        ("float32 tables", "linspace(first, last, T, dtype=torch.float64)", "linspace(first, last, T).double()"),
-        ("scaled linear", "linspace(first, last, T, dtype=torch.float64)", "linspace(first**0.5, last**0.5, T).double() ** 2"),
+        ("float32 tables", 'linspace(first, last, T, dtype=torch.float64, device="cpu")', "linspace(first, last, T).double()"),
+        (
+            "scaled linear",
+            'linspace(first, last, T, dtype=torch.float64, device="cpu")',
+            "linspace(first**0.5, last**0.5, T).double() ** 2",
+        ),
     ),
     *_in(
         SCHEDULE,
@@ -284,8 +288,8 @@ MUTANTS = [
     *_in(
         SCHEDULE,
         "NoiseSchedule.large_variance",
-        ("noise at t = 1", "zeros(2, dtype=torch.float64), self.beta[2:]", "zeros(1, dtype=torch.float64), self.beta[1:]"),
-        ("one level off", "self.beta[2:]", "self.beta[1:-1]"),
+        ("noise at t = 1", "zeros_like(self.beta[:2]), self.beta[2:]", "zeros_like(self.beta[:1]), self.beta[1:]"),
+        ("one level off", ", self.beta[2:]", ", self.beta[1:-1]"),
         ("sigma for sigma^2", "self.beta[2:]", "self.beta[2:].sqrt()"),
     ),
     *_in(

@@ -21,9 +21,10 @@ from minidiff.training import draws, runs
 from minidiff.training.checkpoints import only_run
 from minidiff.training.draws import Draws, Processes, share_of
 from minidiff.training.loop import Saving, train, training_steps
-from minidiff.training.recipes import RECIPES
+from minidiff.training.recipes import LIVE, RECIPES
 from minidiff.training.runs import begin, continue_run, save_run
 
+pytestmark = pytest.mark.slow
 RECIPE = replace(RECIPES["unet"], steps=6, batch=8, warmup=2)
 
 
@@ -79,6 +80,20 @@ def test_killed_at_any_moment_and_resumed(tmp_path):
     subprocess.run([*start, str(out), "--resume"], env=environment, check=True, capture_output=True)
     assert same(load_file(wanted), load_file(out))
     assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_run_takes_the_threads_of_its_recipe_says_so_and_gives_them_back(digits):
+    before, seen = torch.get_num_threads(), []
+
+    def loss(net, x_0, y, schedule, draws):
+        seen.append(torch.get_num_threads())
+        return LIVE["judge"].loss(net, x_0, y, schedule, draws)
+
+    other = 1 if before > 1 else 2
+    trained = train(replace(LIVE["judge"], loss=loss, steps=2, batch=4, threads=other), digits, progress=False)
+    assert (seen, trained.facts["threads"], trained.facts["recipe"]["threads"]) == ([other, other], other, other)
+    assert torch.get_num_threads() == before
+    assert "threads" not in LIVE["judge"].facts()  # nobody chose them
 
 
 @pytest.mark.parametrize(
@@ -221,8 +236,6 @@ from dataclasses import replace
 from pathlib import Path
 from minidiff import RECIPES, load_digits, training_steps
 from minidiff.training.draws import processes
-
-pytestmark = pytest.mark.slow
 recipe = replace(RECIPES[sys.argv[2]], steps=int(sys.argv[3]), batch=16, warmup=10)
 losses = [state.loss for state in training_steps(recipe, load_digits("train"), seed=0)]
 if processes().rank == 0:

@@ -277,20 +277,6 @@ def test_a_lesson_takes_no_more_steps_than_fit(one, limit, steps, best, digits, 
     assert len(seen) == (0 if limit == "inf" else 14)
 
 
-def test_a_run_takes_the_threads_of_its_recipe_says_so_and_gives_them_back(digits):
-    before, seen = torch.get_num_threads(), []
-
-    def loss(net, x_0, y, schedule, draws):
-        seen.append(torch.get_num_threads())
-        return LIVE["judge"].loss(net, x_0, y, schedule, draws)
-
-    other = 1 if before > 1 else 2
-    trained = train(replace(LIVE["judge"], loss=loss, steps=2, batch=4, threads=other), digits, progress=False)
-    assert (seen, trained.facts["threads"], trained.facts["recipe"]["threads"]) == ([other, other], other, other)
-    assert torch.get_num_threads() == before
-    assert "threads" not in LIVE["judge"].facts()  # nobody chose them
-
-
 def test_fitting_really_takes_steps_and_refuses_a_wrong_limit(digits, monkeypatch):
     recipe = replace(LIVE["judge"], steps=900, batch=8)
     monkeypatch.setenv("MINIDIFF_SECONDS", "1e-3")
