@@ -14,7 +14,7 @@ from minidiff.exact.empirical import Empirical
 from minidiff.nets.conditioning import bind
 from minidiff.training.checkpoints import Trained
 from minidiff.training.draws import Draws
-from minidiff.training.generation import cfg, cg, cg_conditional, cfg_words
+from minidiff.training.generation import cfg, cfg_words, cg, cg_conditional
 from minidiff.training.later import unconditional
 from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import LIVE
@@ -100,7 +100,7 @@ def test_exact_denoiser_of_images():
     assert exact.log_density(x_T(), torch.ones(N, dtype=torch.int64, device=META)).device == META
 
 
-@pytest.mark.parametrize("name", [name for name in LIVE if name != "memory"])
+@pytest.mark.parametrize("name", LIVE)
 def test_every_loss_with_its_step_of_the_optimizer(name):
     """The batch and the condition are made on the CPU, as in training; then nothing goes back there."""
     recipe = LIVE[name]
