@@ -29,8 +29,8 @@ Draw digits. The guidance weight w has another zero point in each method:
   cg_cond    cg on top of the conditional model: w = 0 is that model, w > 0 is guided     [scale s = 1 + w]
 --prompt asks in words: a digit, thin or thick, narrow or wide, slanted to the left, upright or slanted to the right; what is not
 said is left open. There w = -1 draws what --negative says (nothing, unless given).
---unasked asks for nothing: by the shipped ddpm, or --weights of ddpm, memory or clusters (lesson 14). --away F, weights of a
-weaker network of the same kind (train ddpm --steps 400), adds w times the difference of the two guesses of the noise.
+--unasked asks for nothing: by the shipped ddpm, or --weights of another (lesson 14). --away F, weights of a weaker ddpm (train
+ddpm --steps 400), adds w times the difference of the two guesses of the noise.
 The same command gives the same digits. Noise is drawn on the CPU, also where a GPU computes (MINIDIFF_DEVICE=cpu|cuda|auto).
 MINIDIFF_SAMPLING=auto draws in bfloat16 where the hardware has it: faster, and nearly the same digits.
 """
@@ -43,8 +43,6 @@ Train one model on the 60,000 images and write its weights with the recipe, the 
   judge       a classifier of clean images, which counts and never guides            [for evaluate]
   text        an encoder of sentences and one of images, trained to fit each other   [for words]
   words       a U-Net that is told a sentence, read by the shipped text encoder      [for guidance by sentences]
-  memory      ddpm that also sees what half of the images, kept in a memory, suggest [not shipped: 50 MB; lesson 14]
-  clusters    unet that is told no digit, but clusters made without labels           [not shipped; lesson 14]
 The whole state is written to F.checkpoint now and then; after any interruption, kill -9 included, --resume goes on from there and
 ends with the same weights, bit for bit on a CPU (on GPUs nobody has tried). Several processes share every batch under torchrun,
 with the same result up to rounding:

@@ -12,11 +12,9 @@ from minidiff.digits.captions import parse
 from minidiff.symbols import Asked, InputError
 from minidiff.training.checkpoints import Trained, kind, load, same_data
 from minidiff.training.device import device
-from minidiff.training.generation import METHODS, Guided, cfg, cfg_words
+from minidiff.training.generation import METHODS, Guided, cfg_words
 from minidiff.training.later import unconditional
 from minidiff.training.sentences import to_tokens
-
-UNASKED = ("ddpm", "memory", "clusters")  # networks that draw when nobody asks
 
 
 class Question(NamedTuple):
@@ -67,21 +65,14 @@ def _by_prompt(options: argparse.Namespace) -> Question:
 
 
 def _by_nobody(options: argparse.Namespace) -> Question:
-    """Rows of ten. clusters draws its own y, from the seed after that of the noise."""
-    name = kind(options.weights[0]) if options.weights else UNASKED[0]
-    if name not in UNASKED:
-        raise InputError(f"{options.weights[0]}: weights of {name!r}, but {', '.join(UNASKED)} draw when nobody asks.")
-    model, columns = models_of((name,), options.weights)[name], min(options.n, 10)
-    if name == "clusters":
-        if options.away:
-            raise InputError("clusters moves away from itself, told nothing: leave --away out.")
-        y = model.net["classes"].draw(options.n, torch.Generator().manual_seed(options.seed + 1))
-        return Question(cfg(model), y, y.numpy(), columns, f"{options.n} unasked, by cfg from clusters")
+    """Rows of ten."""
     if options.w is not None and not options.away:
-        raise InputError("--w is how far to move away from something: with --unasked it wants --away, or weights of clusters.")
-    weak = models_of((name,), [options.away])[name] if options.away else None
-    said = f"{options.n} unasked, by {name}" + (f" away from {options.away}" if weak else "")
-    return Question(unconditional(model, weak), torch.zeros(options.n, dtype=torch.long), None, columns, said, weak is not None)
+        raise InputError("--w is how far to move away from something: with --unasked it wants --away.")
+    ddpm = models_of(("ddpm",), options.weights)["ddpm"]
+    weak = models_of(("ddpm",), [options.away])["ddpm"] if options.away else None
+    said = f"{options.n} unasked, by ddpm" + (f" away from {options.away}" if weak else "")
+    y = torch.zeros(options.n, dtype=torch.long)
+    return Question(unconditional(ddpm, weak), y, None, min(options.n, 10), said, weak is not None)
 
 
 def parse_digits(text: str, classes: int = 10) -> list[int]:

@@ -22,14 +22,13 @@ def sample(*options) -> int:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Weights of two steps of each kind, and the models in full precision, as they are drawn from."""
-    folder = tmp_path_factory.mktemp("weights")
+def weak(tmp_path_factory):
+    """Weights of a ddpm after two steps, in full precision."""
+    path = tmp_path_factory.mktemp("weights") / "weak.safetensors"
     digits = load_digits("train")
     digits = digits._replace(images=digits.images[:600], labels=digits.labels[:600])
-    for name in ("ddpm", "memory", "clusters"):
-        save(folder / f"{name}.safetensors", train(replace(RECIPES[name], steps=2), digits, progress=False), torch.float32)
-    return {path.stem: path for path in folder.iterdir()}
+    save(path, train(replace(RECIPES["ddpm"], steps=2), digits, progress=False), torch.float32)
+    return path
 
 
 def test_the_shipped_ddpm_is_drawn_from_as_it_is_measured(tmp_path, monkeypatch, capsys):
@@ -43,19 +42,19 @@ def test_the_shipped_ddpm_is_drawn_from_as_it_is_measured(tmp_path, monkeypatch,
     assert (drawn["x"] == to_bytes(expected).numpy()).all()
 
 
-@pytest.mark.parametrize("name", ["ddpm", "memory"])
-def test_away_from_a_weaker_self(files, tmp_path, capsys, name):
-    """w is 1 unless it is said, and at 0 the network is alone."""
-    weak, good = files[name], ["--weights", files[name]] if name == "memory" else []  # ddpm: two steps, and the shipped one
+@pytest.mark.parametrize("itself", [False, True])
+def test_away_from_a_weaker_self(weak, tmp_path, capsys, itself):
+    """w is 1 unless it is said, and at 0 the network is alone: the shipped one, or the weak one itself."""
+    good = ["--weights", weak] if itself else []
     for out, options in (("0.npz", ["--w", 0]), ("1.npz", []), ("2.npz", ["--w", 2])):
         assert sample("--n", 2, *good, "--away", weak, *options, "--out", tmp_path / out) == 0
     drawn = [np.load(tmp_path / f"{w}.npz")["x"].astype(int) for w in (0, 1, 2)]
     assert sample("--n", 2, *good, "--out", tmp_path / "plain.npz") == 0
     assert (drawn[0] == np.load(tmp_path / "plain.npz")["x"]).all()
     changed = [abs(drawn[w] - drawn[0]).max() > 1 for w in (1, 2)]  # grey levels, rounding allowed
-    assert changed == [name == "ddpm"] * 2  # away from itself nothing changes
-    assert name == "memory" or abs(drawn[2] - drawn[1]).max() > 1
-    assert f"2 unasked, by {name} away from {weak}, w = 1, " in capsys.readouterr().out
+    assert changed == [not itself] * 2  # away from itself nothing changes
+    assert itself or abs(drawn[2] - drawn[1]).max() > 1
+    assert f"2 unasked, by ddpm away from {weak}, w = 1, " in capsys.readouterr().out
 
 
 def test_the_guess_is_the_formula():
@@ -83,15 +82,6 @@ class Half(torch.nn.Module):
         return self.net(x_t, t, c) / 2
 
 
-def test_clusters_are_drawn_as_they_are_measured(files, tmp_path, monkeypatch):
-    assert sample("--n", 4, "--weights", files["clusters"], "--w", 2, "--out", tmp_path / "c.npz") == 0
-    monkeypatch.setattr(quality, "STEPS", 3)
-    y, x_0 = quality.told_clusters(load("clusters", files["clusters"]), 2.0, n=4)
-    drawn = np.load(tmp_path / "c.npz")
-    assert drawn["y"].tolist() == y.tolist()
-    assert (drawn["x"] == to_bytes(x_0).numpy()).all()
-
-
 def test_a_picture_has_rows_of_ten(tmp_path):
     assert sample("--n", 12, "--out", tmp_path / "p.png") == 0
     picture = matplotlib.image.imread(tmp_path / "p.png")
@@ -103,22 +93,21 @@ def test_a_picture_has_rows_of_ten(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--unasked", "--w", "2"], "with --unasked it wants --away, or weights of clusters"),
+        (["--unasked", "--w", "2"], "with --unasked it wants --away."),
         (["--unasked", "--method", "cg"], "--unasked has no digit to guide to; got cg"),
         (["--unasked", "--negative", "8"], "--negative is a sentence against a sentence: it wants --prompt"),
         (["--digit", "7", "--away", "w.safetensors"], "it wants --unasked"),
         (["--unasked", "--away", "w.safetensors"], "w.safetensors: no such weights"),
-        (["--unasked", "--weights", "UNET"], "weights of 'unet', but ddpm, memory, clusters draw when nobody asks"),
+        (["--unasked", "--weights", "UNET"], "weights of 'unet', but ddpm are wanted here"),
         (["--unasked", "--away", "UNET"], "weights of 'unet', but ddpm are wanted here"),
-        (["--unasked", "--weights", "clusters", "--away", "ddpm"], "clusters moves away from itself, told nothing"),
         (["--unasked", "--n", "0"], "--n must be at least 1"),
         (["--unasked", "--eta", "2"], "eta must lie in [0, 1]"),
     ],
 )
-def test_what_does_not_go_together(files, tmp_path, monkeypatch, capsys, options, says):
+def test_what_does_not_go_together(tmp_path, monkeypatch, capsys, options, says):
     monkeypatch.chdir(tmp_path)
-    real = {"UNET": SHIPPED / "unet.safetensors", **files}
-    assert main(["sample", *(str(real.get(option, option)) for option in options)]) == 2
+    unet = str(SHIPPED / "unet.safetensors")
+    assert main(["sample", *(unet if option == "UNET" else option for option in options)]) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

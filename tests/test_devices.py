@@ -100,7 +100,7 @@ def test_exact_denoiser_of_images():
     assert exact.log_density(x_T(), torch.ones(N, dtype=torch.int64, device=META)).device == META
 
 
-@pytest.mark.parametrize("name", [name for name in LIVE if name != "memory"])
+@pytest.mark.parametrize("name", LIVE)
 def test_every_loss_with_its_step_of_the_optimizer(name):
     """The batch and the condition are made on the CPU, as in training; then nothing goes back there."""
     recipe = LIVE[name]

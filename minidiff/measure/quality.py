@@ -18,11 +18,11 @@ from minidiff.measure.metrics import confident, grain, judged, share_error
 from minidiff.measure.reference import Reference, reference
 from minidiff.measure.sentences import MET, asked_for, drawn, measured_row, retrieval, ruler
 from minidiff.nets.conditioning import bind
-from minidiff.symbols import Denoiser, Images, Labels
+from minidiff.symbols import Denoiser, Images
 from minidiff.training.checkpoints import SHIPPED, Trained, load, save, write_atomically
 from minidiff.training.device import device
 from minidiff.training.generation import Guided, cfg, generate
-from minidiff.training.recipes import SHIPPED_RECIPES
+from minidiff.training.recipes import RECIPES
 
 N, STEPS, SEED, W_OF_WORDS = 1_000, 50, 0, 2.0
 LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes are hard to tell apart for anybody
@@ -49,17 +49,6 @@ def unasked(eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0
     """n samples of a denoiser that is told nothing, from SEED; eta > 0: with fresh noise in every DDIM step."""
     plain = Guided(lambda y, w: clipped(eps, schedule), schedule, eta)
     return generate(plain, torch.zeros(n, dtype=torch.long, device=device()), 0.0, STEPS, SEED)
-
-
-def told_clusters(clusters: Trained, w: float, n: int = N, eta: float = 0.0) -> tuple[Labels, Images]:
-    """n clusters, drawn as often as they come, and a sample of each by CFG: nobody asks for them, so these too are unasked."""
-    y = clusters.net["classes"].draw(n, torch.Generator().manual_seed(SEED + 1))  # SEED draws the noise
-    return y, generate(cfg(clusters)._replace(eta=eta), y.to(device()), w, STEPS, SEED)
-
-
-def of_clusters(clusters: Trained, by: Reference, n: int = N) -> dict:
-    """As of_ddpm, at w = 1, which keeps the network away from itself when it is told nothing."""
-    return of_unasked(told_clusters(clusters, 1.0, n)[1], by)
 
 
 def of_unasked(x_0: Images, by: Reference) -> dict:
@@ -114,8 +103,6 @@ MEASURES: Mapping[str, Callable[[Trained, Reference], dict]] = {
     "judge": of_judge,
     "text": of_text,
     "words": of_words,
-    "memory": of_ddpm,
-    "clusters": of_clusters,
 }
 
 
@@ -182,7 +169,7 @@ def as_markdown(facts: Mapping[str, dict]) -> str:
 
 def main(chosen: Sequence[str] = (), folder: Path = SHIPPED) -> None:
     """Measure the chosen models in the folder (default: all), write what was found into their files, and all into README.md."""
-    models = {name: load(name, folder / f"{name}.safetensors") for name in SHIPPED_RECIPES}
+    models = {name: load(name, folder / f"{name}.safetensors") for name in RECIPES}
     for model in models.values():
         model.net.to(device())
     by, facts = reference(models["judge"]), {}

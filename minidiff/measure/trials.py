@@ -1,16 +1,15 @@
 """Why the recipes are as they are: half a live budget, one thing changed at a time. python -m minidiff.measure.trials FILE
 
 A row: for the conditional U-Net digits as asked and Frechet distance (in units of the floor) at w = 1 and unguided, for the
-unconditional one the share of which the judge is sure, the distance and the grain, and so for the one that is told clusters, at
-w = 1; for the one that is told sentences digits as asked and styles in the third that was asked for, at w = 2; n = 500, DDIM with
-50 steps, seed 0. For the noise-conditioned classifier its accuracy on the 10,000 test images at some levels.
+unconditional one the share of which the judge is sure, the distance and the grain; for the one that is told sentences digits as
+asked and styles in the third that was asked for, at w = 2; n = 500, DDIM with 50 steps, seed 0. For the noise-conditioned
+classifier its accuracy on the 10,000 test images at some levels.
 Finished rows are kept when the command is interrupted, and are not made again.
 """
 
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ from minidiff.training.draws import Draws
 from minidiff.training.loop import train
 from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE, P_UNCOND, Loss, simple_loss, told, v_loss
 from minidiff.training.optimizers import adamw
-from minidiff.training.recipes import LIVE, WORDS_DIM, Recipe, build_clusters, build_ddpm, build_unet, by_likeness
+from minidiff.training.recipes import LIVE, WORDS_DIM, Recipe, build_ddpm, build_unet
 from minidiff.training.sentences import VOCABULARY
 
 OF_UNET = [f"{what}_w{w}{error}" for w in (1, 0) for what, error in (("as_asked", ""), ("as_asked", "_error"), ("frechet", ""))]
@@ -106,17 +105,8 @@ class Skip(nn.Module):
 
 
 STEPS, N = 600, 500
-UNET, DDPM, WORDS, CLASSIFIER, CLUSTERS = (
-    replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm", "words", "classifier", "clusters")
-)
+UNET, DDPM, WORDS, CLASSIFIER = (replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm", "words", "classifier"))
 CHOSEN = "as chosen"
-
-
-def with_clusters(k: int) -> Recipe:
-    """The recipe with k clusters."""
-    return replace(CLUSTERS, build=partial(build_clusters, k=k), digits=partial(by_likeness, k=k))
-
-
 TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("words", CHOSEN): WORDS,
     ("words", "one vector, no cross-attention"): replace(WORDS, build=build_pooled),
@@ -134,8 +124,6 @@ TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("classifier", CHOSEN): CLASSIFIER,
     ("classifier", "AdamW, peak_lr 1e-3"): replace(CLASSIFIER, optimizers=adamw, peak_lr=1e-3),
     ("classifier", "900 steps, all of a live budget"): LIVE["classifier"],
-    ("clusters", CHOSEN): CLUSTERS,
-    **{("clusters", f"{k} clusters, not 100"): with_clusters(k) for k in (10, 30, 300)},
 }
 
 
@@ -157,7 +145,7 @@ def as_table(rows: list[dict]) -> str:
 
         if row["model"] == "unet":
             found = [f"w = {w}: {share(f'as_asked_w{w}')}, {float(row[f'frechet_w{w}']):.2f} x" for w in (1, 0)]
-        elif row["model"] in ("ddpm", "clusters"):
+        elif row["model"] == "ddpm":
             found = [f"sure {share('judge_sure')}, {float(row['frechet']):.2f} x, grain {float(row['grain_percent']):.2f} %"]
         elif row["model"] == "classifier":
             found = [f"t = {t}: {share(f'accuracy_t{t}')}" for t in SHOWN]

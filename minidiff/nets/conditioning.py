@@ -39,22 +39,6 @@ class ClassCondition(nn.Module):
         return self(torch.full((batch,), self.null, dtype=torch.int64, device=self.table.weight.device))
 
 
-class ClusterCondition(ClassCondition):
-    """A table of clusters, which nobody asks for: it knows how often each comes, and draws them as often."""
-
-    def __init__(self, clusters: int, dim: int):
-        super().__init__(clusters, dim)
-        self.register_buffer("shares", torch.full((clusters,), 1 / clusters))
-
-    def count(self, y: Labels) -> None:
-        """From now on clusters are drawn as often as they come in y."""
-        self.shares.copy_(torch.bincount(y, minlength=self.null) / len(y))
-
-    def draw(self, n: int, generator: torch.Generator) -> Labels:
-        """n clusters, each on its own: p(y) = shares."""
-        return torch.multinomial(self.shares.cpu(), n, replacement=True, generator=generator)
-
-
 def checked_labels(y: Labels, largest: int, network: nn.Module) -> Labels:
     """The labels, on the device of the network that they are for. Raises InputError for one outside 0..largest."""
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) <= largest:

@@ -2,30 +2,27 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from minidiff.nets.conditioning import Words
 from minidiff.nets.layers import GROUPS, CrossAttention, GlobalPlan, ResidualBlock, SelfAttention, TimeEmbedding, zeroed
 from minidiff.symbols import Condition, Images, InputError, Steps, Table
 
-Seen = Float[Tensor, "batch channels height width"]  # x_t, and what there is to see beside it
-
 
 class UNet(nn.Module):
-    """UNet(x_t, t, c): images in, a guess of one channel out   [Ho 2020, app. B, made small]
+    """UNet(x_t, t, c): images in, a guess of the same shape out   [Ho 2020, app. B, made small]
 
     c is any condition vector of length c_dim, or Words of length words_dim, which every place of the 7 x 7 map looks at, or None
     for a network built with neither. pixel_unshuffle turns 1 x 28 x 28 into 4 x 14 x 14 without losing a pixel: a quarter of
     the places, so about a quarter of the time.
     """
 
-    def __init__(self, width: int = 48, c_dim: int = 0, words_dim: int = 0, channels: int = 1):
+    def __init__(self, width: int = 48, c_dim: int = 0, words_dim: int = 0):
         super().__init__()
         self.c_dim, self.words_dim = c_dim, words_dim
         dim = wide = 2 * width
         self.embed = TimeEmbedding(dim, c_dim)
-        self.enter = nn.Conv2d(4 * channels, width, 3, padding=1)
+        self.enter = nn.Conv2d(4, width, 3, padding=1)
         self.fine_down = ResidualBlock(width, width, dim)
         self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
         self.coarse_down = ResidualBlock(wide, wide, dim)
@@ -38,7 +35,7 @@ class UNet(nn.Module):
         self.fine_up = ResidualBlock(2 * width, width, dim)
         self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, 4, 3, padding=1)))
 
-    def forward(self, x_t: Seen, t: Steps, c: Condition | Words | None = None) -> Images:
+    def forward(self, x_t: Images, t: Steps, c: Condition | Words | None = None) -> Images:
         words, c = (c, None) if isinstance(c, Words) else (None, c)
         came = (0 if c is None else c.shape[-1]), (0 if words is None else words.states.shape[-1])
         if came != (self.c_dim, self.words_dim):

@@ -11,11 +11,9 @@ from torch import nn
 
 from minidiff.diffusion.schedule import NoiseSchedule, cosine
 from minidiff.digits.captions import without_held_out
-from minidiff.digits.clusters import clusters
 from minidiff.digits.mnist import Digits
 from minidiff.nets.classifier import Judge, NoisyClassifier
-from minidiff.nets.conditioning import ClassCondition, ClusterCondition
-from minidiff.nets.memory import Memory, WithMemory
+from minidiff.nets.conditioning import ClassCondition
 from minidiff.nets.text import Contrast, TextEncoder
 from minidiff.nets.unet import UNet, VPrediction
 from minidiff.symbols import Asked, Images, Labels, Tokens
@@ -25,7 +23,6 @@ from minidiff.training.optimizers import Optimizers, adamw, muon
 from minidiff.training.sentences import VOCABULARY, captions, to_tokens
 
 WORDS_DIM = 64  # length of a word's vector; a sentence has at most four things to say
-CLUSTERS = 100  # `make trials` tries 10, 30 and 300 too
 C_DIM = 48  # length of the condition vector: as wide as the U-Net's first map
 
 
@@ -47,33 +44,6 @@ def by_sentence(x_0: Images, y: Labels, draws: Draws) -> Tokens:
 def by_sentence_or_none(x_0: Images, y: Labels, draws: Draws) -> Tokens:
     """A sentence about every image, a share P_UNCOND of them empty."""
     return to_tokens(captions(x_0, y, draws, P_UNCOND))
-
-
-def without_remembered(digits: Digits) -> Digits:
-    """Every second image: if the others were trained on, the memory would find every image in its own noisy version.
-
-    Not one half and then the other: MNIST is sorted by writers, and the memory would know none of those that are trained on.
-    """
-    return digits._replace(images=digits.images[1::2], labels=digits.labels[1::2])
-
-
-def by_likeness(digits: Digits, k: int = CLUSTERS) -> Digits:
-    """All images; in the place of their labels, which are not looked at, their clusters (of fewer than k images each is one)."""
-    return digits._replace(labels=clusters(digits.x_0(), min(k, len(digits.labels))))
-
-
-def nothing(net: nn.ModuleDict, digits: Digits, chosen: Digits) -> None:
-    """The networks begin as they were built."""
-
-
-def remember(net: nn.ModuleDict, digits: Digits, chosen: Digits) -> None:
-    """Images 0, 2, 4, ... go into the memory; the others are trained on."""
-    net["unet"].net.memory.remember(digits.x_0(slice(0, None, 2)))
-
-
-def count(net: nn.ModuleDict, digits: Digits, chosen: Digits) -> None:
-    """The table of clusters learns how often each comes."""
-    net["classes"].count(chosen.labels)
 
 
 @dataclass(frozen=True)
@@ -99,13 +69,11 @@ class Recipe:
     ema_power: int = 10  # averages about the last tenth of the run
     digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
     asked: Callable[[Images, Labels, Draws], Asked] = by_label  # what the loss is told of a batch, made on the CPU
-    # what the networks are given of the data, all of it and what is trained on, before the first step
-    prepare: Callable[[nn.ModuleDict, Digits, Digits], None] = nothing
     frozen: str = ""  # a part that comes from the shipped weights of this name and is not trained
 
     def facts(self) -> dict:
         """The recipe as plain JSON; functions by their names; without what does nothing, and what the loss implies."""
-        said = {key: value for key, value in asdict(self).items() if value not in ("", everything, nothing)}
+        said = {key: value for key, value in asdict(self).items() if value not in ("", everything)}
         unsaid = {"asked"} if self.threads else {"asked", "threads"}
         return {key: getattr(value, "__name__", value) for key, value in said.items() if key not in unsaid}
 
@@ -115,22 +83,10 @@ def build_ddpm(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     return nn.ModuleDict({"unet": VPrediction(UNet(), schedule.abar)})
 
 
-def build_memory(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """The unconditional U-Net that sees what a memory of images recalls, beside x_t; the memory is empty yet."""
-    seeing = WithMemory(UNet(channels=2), Memory(schedule.abar))
-    return nn.ModuleDict({"unet": VPrediction(seeing, schedule.abar)})
-
-
 def build_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     """The conditional U-Net and its table of classes, the null row included."""
     unet = VPrediction(UNet(c_dim=C_DIM), schedule.abar)
     return nn.ModuleDict({"unet": unet, "classes": ClassCondition(classes, C_DIM)})
-
-
-def build_clusters(classes: int, schedule: NoiseSchedule, k: int = CLUSTERS) -> nn.ModuleDict:
-    """The conditional U-Net that is told clusters; the number of classes does not matter to it."""
-    unet = VPrediction(UNet(c_dim=C_DIM), schedule.abar)
-    return nn.ModuleDict({"unet": unet, "classes": ClusterCondition(k, C_DIM)})
 
 
 def build_classifier(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
@@ -169,17 +125,12 @@ RECIPES = {
         # many wrong sentences in a batch make the task harder, so the batch is large
         Recipe("text", build_text, text_loss, batch=256, steps=3_000, digits=without_held_out, asked=by_sentence),
         Recipe("words", build_words, words_loss, **_DENOISER, digits=without_held_out, asked=by_sentence_or_none, frozen="text"),
-        Recipe("memory", build_memory, ddpm_loss, **_DENOISER, digits=without_remembered, prepare=remember),
-        Recipe("clusters", build_clusters, unet_loss, **_DENOISER, digits=by_likeness, prepare=count),
     )
 }
 
-# for lesson 14 alone: with 30,000 images inside, "memory" is larger than all others together, and the rest fills its 12 MB
-SHIPPED_RECIPES = {name: recipe for name, recipe in RECIPES.items() if name not in ("memory", "clusters")}
-
-# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers; fitted to slower machines.
+# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers;
+# loop.fit_to_time_budget shortens them.
 _LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200}
-_LIVE_STEPS |= {"memory": 1_000, "clusters": 1_000}  # what they do beside the steps takes time too
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}
 LIVE["classifier"] = replace(LIVE["classifier"], optimizers=muon, peak_lr=5e-3)  # better than AdamW after so few steps
 BUDGETS = {"full": RECIPES, "live": LIVE}

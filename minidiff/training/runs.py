@@ -66,13 +66,9 @@ def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
     if recipe.frozen:
         part = load(recipe.frozen, data_sha256=digits.sha256).net[recipe.frozen]
         net[recipe.frozen].requires_grad_(False).load_state_dict(part.state_dict())
-    chosen = recipe.digits(digits)
-    recipe.prepare(net, digits, chosen)
     average = AveragedModel(net, multi_avg_fn=power_average(recipe.ema_power))
-    for mine, its in zip(net.buffers(), average.module.buffers(), strict=True):
-        its.data = mine  # buffers are constants: one copy serves both
     optimizers = recipe.optimizers(net, recipe.weight_decay)
-    return Run(recipe, chosen, seed, net, average, optimizers, torch.Generator().manual_seed(seed))
+    return Run(recipe, recipe.digits(digits), seed, net, average, optimizers, torch.Generator().manual_seed(seed))
 
 
 def power_average(power: int) -> Callable:

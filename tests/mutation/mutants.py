@@ -247,12 +247,8 @@ MUTANTS = [
         ("not scaled to T", " * (1000 / T)", ""),
         ("scaled the wrong way", "(1000 / T)", "(T / 1000)"),
         ("from loud to quiet", "linspace(first, last,", "linspace(last, first,"),
-        ("float32 tables", 'linspace(first, last, T, dtype=torch.float64, device="cpu")', "linspace(first, last, T).double()"),
-        (
-            "scaled linear",
-            'linspace(first, last, T, dtype=torch.float64, device="cpu")',
-            "linspace(first**0.5, last**0.5, T).double() ** 2",
-        ),
+        ("float32 tables", 'T, dtype=torch.float64, device="cpu")', "T).double()"),
+        ("scaled linear", "linspace(first, last, T", "linspace(first**0.5, last**0.5, T"),
     ),
     *_in(
         SCHEDULE,

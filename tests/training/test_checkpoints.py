@@ -25,7 +25,7 @@ from minidiff.training.checkpoints import (
     save,
     write_atomically,
 )
-from minidiff.training.recipes import RECIPES, SHIPPED_RECIPES
+from minidiff.training.recipes import RECIPES
 
 
 def made(name="ddpm", schedule=None, data="d" * 64, classes=10) -> Trained:
@@ -59,7 +59,7 @@ def test_half_precision_rounds_to_half_precision(file):
         assert torch.equal(load("ddpm", file).net.state_dict()[key], value.half().float())
 
 
-@pytest.mark.parametrize("name", SHIPPED_RECIPES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_shipped_weights(name):
     """Small, of the shipped recipe, of the shipped data, with the facts of the run inside."""
     path = checkpoints.SHIPPED / f"{name}.safetensors"

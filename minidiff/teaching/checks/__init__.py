@@ -27,7 +27,7 @@ from minidiff.teaching.checks.noise import (
     x_0_from_v,
 )
 from minidiff.teaching.checks.reading import averaged, overconfidence
-from minidiff.teaching.checks.unasked import new_noise, shares
+from minidiff.teaching.checks.unasked import new_noise
 from minidiff.teaching.checks.verdict import CORRECT
 from minidiff.teaching.checks.words import away_from, contrastive
 
@@ -60,7 +60,6 @@ __all__ = [
     "scale_of",
     "scaled_betas",
     "score_of_noise",
-    "shares",
     "standard_errors_apart",
     "tweedie",
     "two_points",

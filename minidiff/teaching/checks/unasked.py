@@ -3,12 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from minidiff.teaching.checks.verdict import number, verdict
-
-Points = Float[Tensor, "n d"]
 
 
 def new_noise(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
@@ -39,26 +36,3 @@ def new_noise(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
     }
     right, mistakes = all_of(lambda *case: case[2] * squared(*case).sqrt()), {text: all_of(rule) for text, rule in rules.items()}
     return verdict(lambda: all_of(answer), right, mistakes)
-
-
-def shares(answer: Callable[[Points, Float[Tensor, "m d"], float], Float[Tensor, "n m"]]) -> str:
-    """answer(x_t, images, abar) -> softmax over the images of -|x_t - sqrt(abar) image|^2 / (2 (1 - abar))"""
-    generator, abar = torch.Generator().manual_seed(0), 0.3
-    images = torch.randn(5, 6, generator=generator, dtype=torch.float64) * torch.linspace(0.5, 1.5, 5)[:, None].double()
-    x_t = abar**0.5 * images[:4] + (1 - abar) ** 0.5 * torch.randn(4, 6, generator=generator, dtype=torch.float64)
-
-    def by(signal: float, variance: float, dim: int = 1) -> Tensor:
-        return (-(x_t[:, None] - signal * images[None]).square().sum(dim=2) / variance).softmax(dim=dim)
-
-    root = abar**0.5
-    mistakes = {
-        "The signal of x_t is sqrt(abar) of the image: scale the images before you compare.": by(1.0, 2 * (1 - abar)),
-        "The images are scaled by abar; the signal is its root.": by(abar, 2 * (1 - abar)),
-        "The 2 is missing: a Gaussian's log density is -distance^2 / (2 variance).": by(root, 1 - abar),
-        "Divide by the variance of the noise, 1 - abar: the noisier, the more images are possible.": by(root, 2.0),
-        "That is the noise's standard deviation; a Gaussian's log density has the variance.": by(root, 2 * (1 - abar) ** 0.5),
-        "Divide by the variance of the noise, 1 - abar, not by the signal's, abar.": by(root, 2 * abar),
-        "The sign is wrong: the nearest image has the largest share.": by(root, -2 * (1 - abar)),
-        "The shares of each x_t sum to 1 over the images: softmax over dim = 1.": by(root, 2 * (1 - abar), dim=0),
-    }
-    return verdict(lambda: answer(x_t.clone(), images.clone(), abar), by(root, 2 * (1 - abar)), mistakes)
