@@ -82,18 +82,18 @@ train-%: setup
 	$(PY) -m minidiff train $* --out data/weights/$*.safetensors
 
 quality: setup ## measure the shipped weights; writes their metadata and data/weights/README.md
-	$(PY) -m minidiff.measure.quality
+	$(PY) -m minidiff.experiments.model_cards
 
 trials: setup ## train the live U-Net with one number changed at a time; writes data/results/trials.csv
-	$(PY) -m minidiff.measure.trials data/results/trials.csv
+	$(PY) -m minidiff.experiments.ablations data/results/ablations.csv
 
 bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90, 95 and 99 % as asked
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
-	$(PY) -m minidiff.measure.bench
+	$(PY) -m minidiff.experiments.bench
 
 crosscheck: setup ## metrics against torchmetrics and prdc, schedulers against diffusers
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[crosscheck,bench]"
-	$(PY) -m pytest tests/measure/test_cross_check.py tests/test_article.py
+	$(PY) -m pytest tests/evaluation/test_cross_check.py tests/teaching/test_article.py
 
 evaluate: setup ## measure every method over w; writes data/results/guidance.csv
 	$(PY) -m minidiff evaluate --out data/results/guidance.csv
@@ -111,13 +111,13 @@ two-networks: setup ## measure CFG with ddpm as the network that is told nothing
 	$(PY) -m minidiff evaluate --methods "two networks" --scales 1.25 2 4 10 --seeds 2 --out data/results/two_networks.csv
 
 unconditional: setup ## measure what helps where nobody asks for a digit; writes data/results/unconditional.csv
-	$(PY) -m minidiff.measure.unconditional data/results/unconditional.csv
+	$(PY) -m minidiff.experiments.unconditional data/results/unconditional.csv
 
 variants: setup ## measure the later ideas of lesson 12, each over as many settings; writes data/results/variants.csv
 	$(PY) -m minidiff evaluate --variants --n 50 --seeds 3 --steps 20 --out data/results/variants.csv
 
 sentences: setup ## measure digits drawn from sentences, over w; writes data/results/sentences.csv
-	$(PY) -m minidiff.measure.sentences data/results/sentences.csv
+	$(PY) -m minidiff.experiments.text_guidance data/results/text_guidance.csv
 
 picture: setup ## the picture at the top of README
 	$(PY) -m minidiff.teaching.overview data/results/digits_by_scale.png

@@ -65,7 +65,7 @@ def npm(place: Path) -> Path:
 def start_export(place: Path) -> subprocess.Popen | None:
     """The export of the networks, running; None if nothing that they depend on has changed since the last one."""
     needs = [BOOK / "export.py", *sorted((ROOT / "minidiff" / "nets").glob("*.py"))]
-    needs += [ROOT / "data" / "weights" / f"{name}.safetensors" for name in ("unet", "ddpm", "classifier", "judge")]
+    needs += [ROOT / "data" / "weights" / f"{name}.safetensors" for name in ("unet", "ddpm", "classifier", "evaluator")]
     if unchanged(place, needs):
         return None
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # Sphinx has the other core

@@ -24,7 +24,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from minidiff.diffusion.guidance import gradient
 from minidiff.nets.classifier import log_prob_of
-from minidiff.training.checkpoints import Trained, load
+from minidiff.training.checkpoints import Checkpoint, load
 
 OPSET = 20
 TOLERANCE = 1e-5  # largest difference between ONNX and PyTorch, where outputs are of size 1
@@ -35,13 +35,13 @@ Call = Callable[..., Tensor]
 
 def calls() -> dict[str, tuple[Call, str]]:
     """By file: what is computed, and which of x_t, t, y it is told."""
-    unet, ddpm, classifier, judge = (_plain(load(name)) for name in ("unet", "ddpm", "classifier", "judge"))
+    unet, ddpm, classifier, evaluator = (_plain(load(name)) for name in ("unet", "ddpm", "classifier", "evaluator"))
     guess, guess_plain, table = unet["unet"].net, ddpm["unet"].net, unet["classes"].table
     return {
         "unet": (lambda x_t, t, y: guess(x_t, t, table(y)), "x_t t y"),
         "ddpm": (lambda x_t, t: guess_plain(x_t, t, None), "x_t t"),
         "gradient": (lambda x_t, t, y: gradient(log_prob_of(classifier["classifier"], y), x_t, t), "x_t t y"),
-        "judge": (lambda x_t: judge["judge"](x_t), "x_t"),
+        "evaluator": (lambda x_t: evaluator["evaluator"](x_t), "x_t"),
     }
 
 
@@ -126,10 +126,10 @@ def schedule_json() -> str:
     """abar_0..abar_T of the shipped U-Net, in float64; and the number of classes, which is the null label."""
     unet, others = load("unet"), [load(name) for name in ("ddpm", "classifier")]
     assert all(unet.schedule.same_as(other.schedule) for other in others)
-    return json.dumps({"abar": unet.schedule.abar.tolist(), "classes": unet.facts["classes"]})
+    return json.dumps({"abar": unet.schedule.abar.tolist(), "classes": unet.metadata["classes"]})
 
 
-def _plain(model: Trained) -> nn.ModuleDict:
+def _plain(model: Checkpoint) -> nn.ModuleDict:
     return model.net.to(memory_format=torch.contiguous_format)
 
 

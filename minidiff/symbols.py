@@ -5,9 +5,9 @@
 | x_0, x_t    | x₀, x_t   | clean and noisy data                           | (batch, ...), pixels in [-1, 1]     |
 | t, T        | t, T      | noise level, number of levels; 0 is clean data | (batch,) int in 0..T                |
 | beta, abar  | β, ᾱ      | noise added at t; signal power left at t       | (T+1,) float64                      |
-| eps, score  | ε, ∇log p | the noise (or its guess); score of x_t         | like x_t                            |
+| eps, score  | ε, ∇log p | the noise (or its prediction); score of x_t         | like x_t                            |
 | y, c        | y         | labels; the condition vector made of them      | (batch,) int; (batch, dim)          |
-| w, s        | w, s      | guidance weight (M4, M6); guidance scale (M7)  | float                               |
+| w, s        | w, s      | guidance weight (M4, M6); guidance scale (M7)  | float, or (batch,)                  |
 | z           | z         | fresh noise inside a sampler                   | like x_t                            |
 """
 
@@ -25,10 +25,9 @@ Logits = Float[Tensor, "batch classes"]
 Features = Float[Tensor, "batch features"]
 LogProbs = Float[Tensor, "batch"]
 Table = Float64[Tensor, "levels"]
-
-
+Weight = float | Float[Tensor, "batch"]  # the guidance weight w: one number, or one for each row
 Tokens = Int[Tensor, "batch tokens"]
-Asked = Int[Tensor, "batch *tokens"]  # what samples should show: labels, or sentences as tokens
+Conditions = Int[Tensor, "batch *tokens"]  # what samples should show: labels, or sentences as tokens
 
 
 class InputError(ValueError):
@@ -37,7 +36,7 @@ class InputError(ValueError):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """eps_hat(x_t, t), the guess of the noise in x_t. Any condition is already bound."""
+    """eps_hat(x_t, t), the prediction of the noise in x_t. Any condition is already bound."""
 
     def __call__(self, x_t: Points, t: Steps) -> Points: ...
 

@@ -9,15 +9,14 @@ jaxtyping.install_import_hook("minidiff", "typecheck.check")  # before minidiff 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from minidiff.analytic.gaussian_mixture import GaussianMixture, random_mixture  # noqa: E402
 from minidiff.diffusion.schedule import NoiseSchedule, cosine, linear  # noqa: E402
-from minidiff.exact.cases import random_mixture  # noqa: E402
-from minidiff.exact.mixtures import Mixture  # noqa: E402
 
 
 class World(NamedTuple):
     """A mixture, and one point at every noise level with a label."""
 
-    mixture: Mixture
+    mixture: GaussianMixture
     schedule: NoiseSchedule
     x_t: torch.Tensor
     t: torch.Tensor

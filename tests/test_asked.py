@@ -1,4 +1,4 @@
-"""python -m minidiff sample --unasked: what networks draw that are asked for no digit."""
+"""python -m minidiff sample --unconditional: what networks draw that are asked for no digit."""
 
 from dataclasses import replace
 
@@ -6,19 +6,19 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from minidiff.experiments.variant_methods import unconditional
 
 from minidiff.__main__ import main
-from minidiff.digits.mnist import load_digits, to_bytes
-from minidiff.measure import quality
-from minidiff.nets.conditioning import bind
-from minidiff.training.checkpoints import SHIPPED, load, save
-from minidiff.training.later import unconditional
+from minidiff.datasets.mnist import load_digits, to_bytes
+from minidiff.experiments import model_cards
+from minidiff.nets.unet import bind
+from minidiff.training.checkpoints import PRETRAINED, load, save
 from minidiff.training.loop import train
 from minidiff.training.recipes import RECIPES
 
 
 def sample(*options) -> int:
-    return main(["sample", "--unasked", "--steps", "3", *map(str, options)])
+    return main(["sample", "--unconditional", "--steps", "3", *map(str, options)])
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,12 @@ def weak(tmp_path_factory):
 
 def test_the_shipped_ddpm_is_drawn_from_as_it_is_measured(tmp_path, monkeypatch, capsys):
     assert sample("--n", 3, "--eta", 1, "--out", tmp_path / "a.npz") == 0
-    monkeypatch.setattr(quality, "STEPS", 3)
+    monkeypatch.setattr(model_cards, "STEPS", 3)
     ddpm = load("ddpm")
-    expected = quality.unasked(bind(ddpm.net["unet"]), ddpm.schedule, n=3, eta=1.0)
+    expected = model_cards.unconditional(bind(ddpm.net["unet"]), ddpm.schedule, n=3, eta=1.0)
     drawn = np.load(tmp_path / "a.npz")
     assert sorted(drawn) == ["x"]  # nobody asked: there is no y
-    assert "3 unasked, by ddpm, eta = 1, seed 0, " in capsys.readouterr().out  # nor is there a w
+    assert "3 unconditional, by ddpm, eta = 1, seed 0, " in capsys.readouterr().out  # nor is there a w
     assert (drawn["x"] == to_bytes(expected).numpy()).all()
 
 
@@ -47,14 +47,14 @@ def test_away_from_a_weaker_self(weak, tmp_path, capsys, itself):
     """w is 1 unless it is said, and at 0 the network is alone: the shipped one, or the weak one itself."""
     good = ["--weights", weak] if itself else []
     for out, options in (("0.npz", ["--w", 0]), ("1.npz", []), ("2.npz", ["--w", 2])):
-        assert sample("--n", 2, *good, "--away", weak, *options, "--out", tmp_path / out) == 0
+        assert sample("--n", 2, *good, "--guiding-weights", weak, *options, "--out", tmp_path / out) == 0
     drawn = [np.load(tmp_path / f"{w}.npz")["x"].astype(int) for w in (0, 1, 2)]
     assert sample("--n", 2, *good, "--out", tmp_path / "plain.npz") == 0
     assert (drawn[0] == np.load(tmp_path / "plain.npz")["x"]).all()
     changed = [abs(drawn[w] - drawn[0]).max() > 1 for w in (1, 2)]  # grey levels, rounding allowed
     assert changed == [not itself] * 2  # away from itself nothing changes
     assert itself or abs(drawn[2] - drawn[1]).max() > 1
-    assert f"2 unasked, by ddpm away from {weak}, w = 1, " in capsys.readouterr().out
+    assert f"2 unconditional, by ddpm away from {weak}, w = 1, " in capsys.readouterr().out
 
 
 def test_the_guess_is_the_formula():
@@ -93,20 +93,20 @@ def test_a_picture_has_rows_of_ten(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--unasked", "--w", "2"], "with --unasked it wants --away."),
-        (["--unasked", "--method", "cg"], "--unasked has no digit to guide to; got cg"),
-        (["--unasked", "--negative", "8"], "--negative is a sentence against a sentence: it wants --prompt"),
-        (["--digit", "7", "--away", "w.safetensors"], "it wants --unasked"),
-        (["--unasked", "--away", "w.safetensors"], "w.safetensors: no such weights"),
-        (["--unasked", "--weights", "UNET"], "weights of 'unet', but ddpm are wanted here"),
-        (["--unasked", "--away", "UNET"], "weights of 'unet', but ddpm are wanted here"),
-        (["--unasked", "--n", "0"], "--n must be at least 1"),
-        (["--unasked", "--eta", "2"], "eta must lie in [0, 1]"),
+        (["--unconditional", "--w", "2"], "with --unconditional it wants --guiding-weights."),
+        (["--unconditional", "--method", "cg"], "--unconditional has no digit to guide to; got cg"),
+        (["--unconditional", "--negative", "8"], "--negative is a sentence against a sentence: it wants --prompt"),
+        (["--digit", "7", "--guiding-weights", "w.safetensors"], "it wants --unconditional"),
+        (["--unconditional", "--guiding-weights", "w.safetensors"], "w.safetensors: no such weights"),
+        (["--unconditional", "--weights", "UNET"], "weights of 'unet', but ddpm are wanted here"),
+        (["--unconditional", "--guiding-weights", "UNET"], "weights of 'unet', but ddpm are wanted here"),
+        (["--unconditional", "--n", "0"], "--n must be at least 1"),
+        (["--unconditional", "--eta", "2"], "eta must lie in [0, 1]"),
     ],
 )
 def test_what_does_not_go_together(tmp_path, monkeypatch, capsys, options, says):
     monkeypatch.chdir(tmp_path)
-    unet = str(SHIPPED / "unet.safetensors")
+    unet = str(PRETRAINED / "unet.safetensors")
     assert main(["sample", *(unet if option == "UNET" else option for option in options)]) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -114,5 +114,5 @@ def test_what_does_not_go_together(tmp_path, monkeypatch, capsys, options, says)
 
 def test_asked_and_unasked_are_one_too_many(capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["sample", "--unasked", "--digit", "7"])
+        main(["sample", "--unconditional", "--digit", "7"])
     assert "not allowed with argument" in capsys.readouterr().err

@@ -11,14 +11,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from minidiff.asked import parse_digits
 
 from minidiff.__main__ import main
-from minidiff.asked import parse_digits
-from minidiff.digits.mnist import load_digits, to_bytes
+from minidiff.datasets.mnist import load_digits, to_bytes
+from minidiff.sampling import cfg, cfg_text, generate, start_noise
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import load
-from minidiff.training.generation import cfg, cfg_words, generate, start_noise
 from minidiff.training.recipes import LIVE, RECIPES
 from minidiff.training.sentences import to_tokens
 
@@ -59,7 +59,7 @@ def test_prompts_are_the_package_s_own_samples(tmp_path):
     assert run("sample", *options, "--out", tmp_path / "p.npz") == 0
     drawn = np.load(tmp_path / "p.npz")
     tokens = to_tokens(asked).repeat_interleave(2, dim=0)
-    expected = generate(cfg_words(load("words"), "a wide digit"), tokens, w=2.0, steps=3, seed=1)
+    expected = generate(cfg_text(load("text_unet"), "a wide digit"), tokens, w=2.0, steps=3, seed=1)
     assert (drawn["x"] == to_bytes(expected).numpy()).all()
     assert drawn["y"].tolist() == [asked[0], asked[0], asked[1], asked[1]]
     assert run("sample", "--prompt", "number 7", "--steps", 2, "--out", tmp_path / "p.png") == 0
@@ -101,8 +101,8 @@ def test_another_seed_another_digit(tmp_path):
 def test_train_then_sample_with_the_new_weights(tmp_path, capsys):
     weights = tmp_path / "mine.safetensors"
     assert run("train", "unet", "--steps", 2, "--out", weights) == 0
-    assert load("unet", weights).facts["images_seen"] == 128
-    assert load("unet", weights).facts["data_sha256"] == load_digits("train").sha256
+    assert load("unet", weights).metadata["images_seen"] == 128
+    assert load("unet", weights).metadata["data_sha256"] == load_digits("train").sha256
     for files in ([], ["--weights", weights]):
         run("sample", "--digit", 7, "--steps", 2, "--out", tmp_path / f"{len(files)}.npz", *files)
     assert (np.load(tmp_path / "0.npz")["x"] != np.load(tmp_path / "2.npz")["x"]).any()
@@ -111,11 +111,11 @@ def test_train_then_sample_with_the_new_weights(tmp_path, capsys):
 
 def test_seconds_are_a_limit_like_steps_and_the_budget_is_live(tmp_path):
     weights = tmp_path / "w.safetensors"
-    assert run("train", "judge", "--budget", "live", "--seconds", 2, "--out", weights) == 0
-    facts = load("judge", weights).facts
-    assert (facts["recipe"]["seconds"], facts["recipe"]["steps"]) == (2, LIVE["judge"].steps)
-    assert 0 < facts["images_seen"] < LIVE["judge"].steps * LIVE["judge"].batch
-    assert facts["minutes"] <= 0.2
+    assert run("train", "evaluator", "--budget", "live", "--seconds", 2, "--out", weights) == 0
+    metadata = load("evaluator", weights).metadata
+    assert (metadata["recipe"]["seconds"], metadata["recipe"]["steps"]) == (2, LIVE["evaluator"].steps)
+    assert 0 < metadata["images_seen"] < LIVE["evaluator"].steps * LIVE["evaluator"].batch
+    assert metadata["minutes"] <= 0.2
 
 
 def test_a_folder_of_one_s_own_is_trained_on_without_touching_code(tmp_path, capsys):
@@ -127,7 +127,7 @@ def test_a_folder_of_one_s_own_is_trained_on_without_touching_code(tmp_path, cap
     (data / "train-images-idx3-ubyte").write_bytes(header + images.tobytes())
     (data / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 20] + [i % 4 for i in range(20)]))
     assert run("train", "unet", "--data", data, "--steps", 1, "--out", weights) == 0
-    assert load("unet", weights).facts["data_sha256"] == load_digits("train", data).sha256
+    assert load("unet", weights).metadata["data_sha256"] == load_digits("train", data).sha256
     assert run("sample", "--digit", "0-3", "--steps", 2, "--weights", weights, "--out", tmp_path / "own.npz") == 0
     assert np.load(tmp_path / "own.npz")["y"].tolist() == [0, 1, 2, 3]
     assert run("sample", "--digit", "4", "--weights", weights, "--out", tmp_path / "own.npz") == 2
@@ -215,10 +215,10 @@ def test_steps_and_seconds_are_one_limit_too_many(capsys):
 
 
 def test_weights_of_the_wrong_kind(tmp_path, capsys):
-    shutil.copy(checkpoints.SHIPPED / "judge.safetensors", tmp_path / "w.safetensors")
+    shutil.copy(checkpoints.PRETRAINED / "judge.safetensors", tmp_path / "w.safetensors")
     assert run("sample", "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "a.png") == 2
-    assert "weights of 'judge', but unet are wanted" in capsys.readouterr().err
-    twice = [checkpoints.SHIPPED / "unet.safetensors"] * 2
+    assert "weights of 'evaluator', but unet are wanted" in capsys.readouterr().err
+    twice = [checkpoints.PRETRAINED / "unet.safetensors"] * 2
     assert run("sample", "--weights", *twice, "--out", tmp_path / "a.png") == 2
     assert "one file each" in capsys.readouterr().err
 

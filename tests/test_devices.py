@@ -5,17 +5,17 @@ What raises here would fail, or make the GPU wait for its queue, on a GPU.
 
 import pytest
 import torch
+from minidiff.experiments.variant_methods import unconditional
 
+from minidiff.analytic.ideal_denoiser import IdealDenoiser
 from minidiff.diffusion.guidance import classifier_free, clipped
 from minidiff.diffusion.samplers import ancestral_path, ddim_path
 from minidiff.diffusion.schedule import cosine
 from minidiff.diffusion.variants import autoguided, limited, plus_plus_path, projected, rescaled, thresholded
-from minidiff.exact.empirical import Empirical
-from minidiff.nets.conditioning import bind
-from minidiff.training.checkpoints import Trained
-from minidiff.training.draws import Draws
-from minidiff.training.generation import cfg, cfg_words, cg, cg_conditional
-from minidiff.training.later import unconditional
+from minidiff.nets.unet import bind
+from minidiff.sampling import cfg, cfg_text, cg, cg_conditional
+from minidiff.training.checkpoints import Checkpoint
+from minidiff.training.distributed import BatchRNG
 from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import LIVE
 from minidiff.training.sentences import to_tokens
@@ -24,10 +24,10 @@ META = torch.device("meta")
 N, STEPS = 4, 2
 
 
-def model(name: str) -> Trained:
+def model(name: str) -> Checkpoint:
     schedule = cosine(T=20)
     net = LIVE[name].build(10, schedule).to(META).eval().requires_grad_(False)
-    return Trained(net, schedule, {"recipe": {"name": name}, "data_sha256": "d"})
+    return Checkpoint(net, schedule, {"recipe": {"name": name}, "data_sha256": "d"})
 
 
 def x_T() -> torch.Tensor:
@@ -60,15 +60,15 @@ def test_every_method(name, eta):
 
 
 def test_sentences():
-    words = model("words")
+    text_unet = model("text_unet")
     tokens = to_tokens(["a thick seven", "", "3", "一个七"]).to(META)
-    drawn(ddim_path(cfg_words(words, "a thin digit").denoiser(tokens, 2.0), x_T(), words.schedule, STEPS))
+    drawn(ddim_path(cfg_text(text_unet, "a thin digit").denoiser(tokens, 2.0), x_T(), text_unet.schedule, STEPS))
 
 
 def branches(schedule):
     unet, t = model("unet"), torch.arange(N, device=META)
     net, classes = unet.net["unet"], unet.net["classes"]
-    return bind(net, classes(t)), bind(net, classes.nothing(N))
+    return bind(net, classes(t)), bind(net, classes.unconditional(N))
 
 
 VARIANTS = {
@@ -95,7 +95,7 @@ def test_paths_of_their_own():
 
 def test_exact_denoiser_of_images():
     schedule = cosine(T=20)
-    exact = Empirical(torch.zeros(9, 1, 28, 28, device=META), schedule)
+    exact = IdealDenoiser(torch.zeros(9, 1, 28, 28, device=META), schedule)
     drawn(ddim_path(exact.eps, x_T(), schedule, STEPS))
     assert exact.log_density(x_T(), torch.ones(N, dtype=torch.int64, device=META)).device == META
 
@@ -107,7 +107,7 @@ def test_every_loss_with_its_step_of_the_optimizer(name):
     net = recipe.build(10, cosine()).to(META).train()
     if recipe.frozen:
         net[recipe.frozen].requires_grad_(False)
-    optimizers, draws = recipe.optimizers(net, recipe.weight_decay), Draws(torch.Generator().manual_seed(0))
+    optimizers, draws = recipe.optimizers(net, recipe.weight_decay), BatchRNG(torch.Generator().manual_seed(0))
     x_0 = torch.rand(N, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
     y = recipe.asked(x_0, torch.arange(N), draws)
     loss = recipe.loss(net, x_0.to(META), y.to(META), cosine(), draws)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from minidiff.experiments.variant_methods import unconditional
 
 import minidiff as md
-from minidiff.training.later import unconditional
 
 pytestmark = pytest.mark.slow
 
@@ -20,20 +20,20 @@ def digits() -> md.Digits:
 
 def results() -> dict[str, torch.Tensor]:
     """What the commands compute, made small: every method, sentences, training, guidance by hand, tables."""
-    unet, ddpm, classifier, words = (md.load(name) for name in ("unet", "ddpm", "classifier", "words"))
+    unet, ddpm, classifier, text_unet = (md.load(name) for name in ("unet", "ddpm", "classifier", "text_unet"))
     y = torch.tensor([3, 8], device="cpu")
     found = {
         "cfg": md.generate(md.cfg(unet), y, 2.0, steps=2),
         "cg": md.generate(md.cg(ddpm, classifier), y, 2.0, steps=2),
         "unconditional": md.generate(unconditional(ddpm), y, 0.0, steps=2),
-        "words": md.generate(md.cfg_words(words), md.to_tokens(["a thick seven"]), 2.0, steps=2),
+        "text_unet": md.generate(md.cfg_text(text_unet), md.to_tokens(["a thick seven"]), 2.0, steps=2),
         "schedule": md.cosine().beta,
         "strokes": md.strokes(digits().x_0()),
         "mixture": md.three_classes(md.cosine()).sample(5, torch.Generator("cpu").manual_seed(0))[0],
     }
     x_t, t = md.start_noise(2, 5), torch.tensor([300, 900], device="cpu")
     found["gradient"] = md.gradient(md.log_prob_of(classifier.net["classifier"], y), x_t, t)
-    for name in ("unet", "classifier", "words"):
+    for name in ("unet", "classifier", "text_unet"):
         trained = md.train(replace(md.LIVE[name], steps=2, batch=8, warmup=1), digits(), progress=False)
         found |= {f"{name} {key}": value for key, value in trained.net.state_dict().items()}
     return found

@@ -1,37 +1,39 @@
 """Guidance: denoisers in, a denoiser out. w means what M4 and M6 say; the common axis is s, the power of p(y|x_t)."""
 
-import math
-
 import torch
+from torch import Tensor
 
 from minidiff.diffusion.process import eps_from_x_0, x_0_from_eps
-from minidiff.diffusion.schedule import NoiseSchedule, at
-from minidiff.symbols import Denoiser, InputError, LogProb, Points, Steps
+from minidiff.diffusion.schedule import NoiseSchedule, extract
+from minidiff.symbols import Denoiser, InputError, LogProb, Points, Steps, Weight
 
 
-def classifier_guided(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: float) -> Denoiser:
+def classifier_guided(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: Weight) -> Denoiser:
     """eps_bar = eps(x_t, t) - sqrt(1 - abar_t) w grad log p(y|x_t)   [M4; Dhariwal & Nichol 2021, eq. 14 times w]
 
-    w is the scale of their sec. 4.3; with ddim_path this is their Alg. 2. w = 0 is the plain model, w = 1 Bayes' rule (M2);
-    the guidance scale is s = w. Raises InputError unless w is finite.
+    w, a number or one for each row, is the scale of their sec. 4.3; with ddim_path this is their Alg. 2. w = 0 is the
+    unconditional model, w = 1 Bayes' rule (M2); the guidance scale is s = w. Raises InputError unless w is finite.
     """
     _check_weight(w)
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
-        return eps(x_t, t) - at((1 - schedule.abar).sqrt(), t, x_t) * w * gradient(log_prob, x_t, t)
+        root, w_row = extract((1 - schedule.abar).sqrt(), t, x_t), per_row(w, x_t)
+        return eps(x_t, t) - root * w_row * gradient(log_prob, x_t, t)
 
     return eps_bar
 
 
-def classifier_free(eps_cond: Denoiser, eps_null: Denoiser, w: float) -> Denoiser:
+def classifier_free(eps_cond: Denoiser, eps_uncond: Denoiser, w: Weight) -> Denoiser:
     """eps_bar = (1 + w) eps(x_t, t, y) - w eps(x_t, t)   [M6; Ho & Salimans 2022, eq. 6]
 
-    w = -1 is unconditional, w = 0 plain conditional; the guidance scale is s = 1 + w. Raises InputError unless w is finite.
+    w is a number or one for each row: -1 is unconditional, 0 conditional; the guidance scale is s = 1 + w. Raises InputError
+    unless w is finite.
     """
     _check_weight(w)
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
-        return (1 + w) * eps_cond(x_t, t) - w * eps_null(x_t, t)
+        w_row = per_row(w, x_t)
+        return (1 + w_row) * eps_cond(x_t, t) - w_row * eps_uncond(x_t, t)
 
     return eps_bar
 
@@ -53,6 +55,11 @@ def clipped(eps: Denoiser, schedule: NoiseSchedule, limit: float = 1.0) -> Denoi
     return eps_clipped
 
 
-def _check_weight(w: float) -> None:
-    if not math.isfinite(w):
+def per_row(w: Weight, x_t: Points) -> Weight:
+    """The weight as it multiplies x_t: a number as it is, one for each row shaped (batch, 1, ...)."""
+    return w.to(x_t).reshape(-1, *[1] * (x_t.ndim - 1)) if isinstance(w, Tensor) else w
+
+
+def _check_weight(w: Weight) -> None:
+    if not bool(torch.as_tensor(w).isfinite().all()):
         raise InputError(f"The guidance weight w must be a finite number, got {w}.")

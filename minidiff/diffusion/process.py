@@ -2,33 +2,33 @@
 
 import torch
 
-from minidiff.diffusion.schedule import NoiseSchedule, at
+from minidiff.diffusion.schedule import NoiseSchedule, extract
 from minidiff.symbols import Points, Steps
 
 
 def q_sample(x_0: Points, t: Steps, eps: Points, schedule: NoiseSchedule) -> Points:
     """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps   [Ho 2020, eq. 4]"""
-    return at(schedule.abar.sqrt(), t, x_0) * x_0 + at((1 - schedule.abar).sqrt(), t, x_0) * eps
+    return extract(schedule.abar.sqrt(), t, x_0) * x_0 + extract((1 - schedule.abar).sqrt(), t, x_0) * eps
 
 
 def x_0_from_eps(x_t: Points, t: Steps, eps: Points, schedule: NoiseSchedule) -> Points:
     """x_0 = (x_t - sqrt(1 - abar_t) eps) / sqrt(abar_t)   [Ho 2020, eq. 15]"""
-    return (x_t - at((1 - schedule.abar).sqrt(), t, x_t) * eps) / at(schedule.abar.sqrt(), t, x_t)
+    return (x_t - extract((1 - schedule.abar).sqrt(), t, x_t) * eps) / extract(schedule.abar.sqrt(), t, x_t)
 
 
 def eps_from_x_0(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) -> Points:
     """eps = (x_t - sqrt(abar_t) x_0) / sqrt(1 - abar_t), for t >= 1   [Ho 2020, eq. 4 solved for eps]"""
-    return (x_t - at(schedule.abar.sqrt(), t, x_t) * x_0) / at((1 - schedule.abar).sqrt(), t, x_t)
+    return (x_t - extract(schedule.abar.sqrt(), t, x_t) * x_0) / extract((1 - schedule.abar).sqrt(), t, x_t)
 
 
 def score_from_eps(eps: Points, t: Steps, schedule: NoiseSchedule) -> Points:
     """grad log p(x_t) = -eps / sqrt(1 - abar_t), for t >= 1   [M3; Dhariwal & Nichol 2021, eq. 11]"""
-    return -eps / at((1 - schedule.abar).sqrt(), t, eps)
+    return -eps / extract((1 - schedule.abar).sqrt(), t, eps)
 
 
 def eps_from_score(score: Points, t: Steps, schedule: NoiseSchedule) -> Points:
     """eps = -sqrt(1 - abar_t) grad log p(x_t)   [M3]"""
-    return -at((1 - schedule.abar).sqrt(), t, score) * score
+    return -extract((1 - schedule.abar).sqrt(), t, score) * score
 
 
 def posterior_mean(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) -> Points:
@@ -39,7 +39,7 @@ def posterior_mean(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) 
     before = schedule.abar.roll(1)  # before[t] is abar_{t-1}; entry 0 is never used
     from_x_0 = before.sqrt() * schedule.beta / (1 - schedule.abar)
     from_x_t = (1 - schedule.beta).sqrt() * (1 - before) / (1 - schedule.abar)
-    return at(from_x_0, t, x_t) * x_0 + at(from_x_t, t, x_t) * x_t
+    return extract(from_x_0, t, x_t) * x_0 + extract(from_x_t, t, x_t) * x_t
 
 
 def draw_noise(like: Points, generator: torch.Generator) -> Points:

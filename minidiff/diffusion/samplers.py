@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from minidiff.diffusion.process import draw_noise, x_0_from_eps
-from minidiff.diffusion.schedule import NoiseSchedule, at
+from minidiff.diffusion.schedule import NoiseSchedule, extract
 from minidiff.symbols import Denoiser, InputError, Points, Steps, Table
 
 
@@ -31,7 +31,7 @@ def ancestral_path(
     x_t = x_T
     for level in range(schedule.T, 0, -1):
         with torch.no_grad():
-            sample = ancestral_step(x_t, level, eps(x_t, levels(level, x_t)), schedule, generator, variance)
+            sample = ancestral_step(x_t, level, eps(x_t, batch_t(level, x_t)), schedule, generator, variance)
         x_t = sample.x_t
         yield sample
 
@@ -41,11 +41,11 @@ def ancestral_step(
 ) -> Sample:
     """One step of ancestral_path, from this level to the one below, with the noise eps_t   [Ho 2020, eq. 11]"""
     sigma = (schedule.small_variance if variance is None else variance).sqrt()
-    t = levels(level, x_t)
+    t = batch_t(level, x_t)
     x_0 = x_0_from_eps(x_t, t, eps_t, schedule)
-    step = at(schedule.beta / (1 - schedule.abar).sqrt(), t, x_t)
-    mean = (x_t - step * eps_t) / at((1 - schedule.beta).sqrt(), t, x_t)
-    return Sample(level - 1, mean + at(sigma, t, x_t) * draw_noise(x_t, generator), x_0)
+    step = extract(schedule.beta / (1 - schedule.abar).sqrt(), t, x_t)
+    mean = (x_t - step * eps_t) / extract((1 - schedule.beta).sqrt(), t, x_t)
+    return Sample(level - 1, mean + extract(sigma, t, x_t) * draw_noise(x_t, generator), x_0)
 
 
 def ddim_path(
@@ -60,11 +60,11 @@ def ddim_path(
     if not 0 <= eta <= 1 or (eta > 0 and generator is None):
         raise InputError(f"eta must lie in [0, 1], and eta > 0 needs a generator; got eta = {eta}, generator = {generator}.")
     x_t = x_T
-    for level, below in pairwise(ddim_stops(schedule, steps)):
+    for level, below in pairwise(ddim_timesteps(schedule, steps)):
         abar_t, abar_s = float(schedule.abar[level]), float(schedule.abar[below])
         sigma = eta * math.sqrt((1 - abar_s) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_s)
         with torch.no_grad():
-            sample = ddim_step(x_t, (level, below), eps(x_t, levels(level, x_t)), schedule, sigma, generator)
+            sample = ddim_step(x_t, (level, below), eps(x_t, batch_t(level, x_t)), schedule, sigma, generator)
         x_t = sample.x_t
         yield sample
 
@@ -80,21 +80,21 @@ def ddim_step(
     """One step of ddim_path, between two stops (level, level below), with the noise eps_t   [Song 2020, eq. 12]"""
     level, below = stops
     abar_s = float(schedule.abar[below])
-    x_0 = x_0_from_eps(x_t, levels(level, x_t), eps_t, schedule)
+    x_0 = x_0_from_eps(x_t, batch_t(level, x_t), eps_t, schedule)
     x_s = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s - sigma**2) * eps_t
     if sigma > 0:
         x_s = x_s + sigma * draw_noise(x_s, generator)
     return Sample(below, x_s, x_0)
 
 
-def ddim_stops(schedule: NoiseSchedule, steps: int) -> list[int]:
+def ddim_timesteps(schedule: NoiseSchedule, steps: int) -> list[int]:
     """The levels where ddim_path stops: T first, then `steps` more, evenly spaced, the last 0."""
     if not 1 <= steps <= schedule.T:
         raise InputError(f"The number of steps must be between 1 and T = {schedule.T}, got {steps}.")
     return torch.linspace(schedule.T, 0, steps + 1, dtype=torch.float64, device="cpu").round().long().tolist()
 
 
-def last(path: Iterator[Sample]) -> Points:
+def final_sample(path: Iterator[Sample]) -> Points:
     """The end of a path: x_0. Raises InputError if it is not finite, which means the guidance weight was far too large."""
     (sample,) = deque(path, maxlen=1)
     if not bool(sample.x_t.isfinite().all()):
@@ -102,6 +102,6 @@ def last(path: Iterator[Sample]) -> Points:
     return sample.x_t
 
 
-def levels(level: int, x_t: Points) -> Steps:
+def batch_t(level: int, x_t: Points) -> Steps:
     """This noise level, once for every row of x_t."""
     return torch.full((len(x_t),), level, device=x_t.device)

@@ -65,7 +65,7 @@ class NoiseSchedule:
         return all(bool(((mine - theirs).abs() <= SAME).all()) for mine, theirs in pairs)
 
 
-def at(table: Table, t: Steps, like: Points) -> Float[Tensor, "batch *ones"]:
+def extract(table: Table, t: Steps, like: Points) -> Float[Tensor, "batch *ones"]:
     """table[t], cast to the dtype and device of `like` and shaped (batch, 1, ...) so that it multiplies it."""
     values = table.to(t.device)[t].to(device=like.device, dtype=like.dtype)
     return values.reshape(-1, *[1] * (like.ndim - 1))

@@ -7,43 +7,47 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from minidiff.diffusion.guidance import classifier_free
+from minidiff.diffusion.guidance import classifier_free, per_row
 from minidiff.diffusion.process import eps_from_x_0, x_0_from_eps
-from minidiff.diffusion.samplers import Sample, ddim_stops, levels
-from minidiff.diffusion.schedule import NoiseSchedule, at
-from minidiff.symbols import Denoiser, InputError, Points, Steps
+from minidiff.diffusion.samplers import Sample, batch_t, ddim_timesteps
+from minidiff.diffusion.schedule import NoiseSchedule, extract
+from minidiff.symbols import Denoiser, InputError, Points, Steps, Weight
 
 
-def limited(guided: Denoiser, plain: Denoiser, low: int, high: int) -> Denoiser:
-    """guided where low < t <= high, plain elsewhere   [Kynkaanniemi 2024, 2404.07724]
+def limited(eps_cond: Denoiser, eps_uncond: Denoiser, w: Weight, low: int, high: int) -> Denoiser:
+    """M6 where low < t <= high, the conditional model elsewhere   [Kynkaanniemi 2024, 2404.07724]
 
-    Off: low = 0, high = T. Every row chooses by its own t. Where no row is inside, guided is not asked, on a CPU: on a GPU
-    this question would make it wait for its own queue. Raises InputError if low > high.
+    Off: low = 0, high = T. Every row chooses by its own t. Where no row is inside, the unconditional pass is skipped, on a CPU:
+    on a GPU this question would make it wait for its own queue. Raises InputError if low > high.
     """
     if low > high:
         raise InputError(f"The interval of guidance must not be empty backwards, got low = {low}, high = {high}.")
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
         inside = ((t > low) & (t <= high)).view(-1, *[1] * (x_t.ndim - 1))
-        told = plain(x_t, t)
-        skip = t.is_cpu and not inside.any()
-        return told if skip else torch.where(inside, guided(x_t, t), told)
+        cond = eps_cond(x_t, t)
+        if t.is_cpu and not inside.any():
+            return cond
+        return torch.where(inside, _guided(cond, eps_uncond(x_t, t), w), cond)
 
     return eps_bar
 
 
-def rescaled(guided: Denoiser, cond: Denoiser, phi: float = 0.7, schedule: NoiseSchedule | None = None) -> Denoiser:
-    """phi u std(u_cond) / std(u) + (1 - phi) u, u the guided guess, std over each row   [Lin 2023, 2305.08891, sec. 3.4]
+def rescaled(
+    eps_cond: Denoiser, eps_uncond: Denoiser, w: Weight, phi: float = 0.7, schedule: NoiseSchedule | None = None
+) -> Denoiser:
+    """phi u std(u_cond) / std(u) + (1 - phi) u, u the prediction of M6, std over each row   [Lin 2023, 2305.08891, sec. 3.4]
 
-    Guidance makes guesses larger; this gives them the spread of the conditional guess again. Off: phi = 0. u is the noise; with
-    a schedule it is v = (eps - sqrt(1 - abar_t) x_t) / sqrt(abar_t), which Lin rescales: as noise the two spreads hardly differ
-    where x_t is mostly noise.
+    Guidance makes predictions larger; this gives them the spread of the conditional one again. Off: phi = 0. u is the noise;
+    with a schedule it is v = (eps - sqrt(1 - abar_t) x_t) / sqrt(abar_t), which Lin rescales: as noise the two spreads hardly
+    differ where x_t is mostly noise.
     """
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
-        seen = at((1 - schedule.abar).sqrt(), t, x_t) * x_t if schedule else 0.0  # the part of eps that is no guess
-        u, told = guided(x_t, t) - seen, cond(x_t, t) - seen  # noise, or sqrt(abar_t) v
-        return seen + (phi * _spread(told) / _spread(u) + 1 - phi) * u
+        seen = extract((1 - schedule.abar).sqrt(), t, x_t) * x_t if schedule else 0.0  # the part of eps that is not predicted
+        cond = eps_cond(x_t, t)
+        u, u_cond = _guided(cond, eps_uncond(x_t, t), w) - seen, cond - seen  # noise, or sqrt(abar_t) v
+        return seen + (phi * _spread(u_cond) / _spread(u) + 1 - phi) * u
 
     return eps_bar
 
@@ -63,7 +67,7 @@ def thresholded(eps: Denoiser, schedule: NoiseSchedule, share: float = 0.995) ->
 
 
 def projected(
-    eps_cond: Denoiser, eps_null: Denoiser, schedule: NoiseSchedule, w: float, parallel: float = 0.0, longest: float = math.inf
+    eps_cond: Denoiser, eps_uncond: Denoiser, schedule: NoiseSchedule, w: Weight, parallel: float = 0.0, longest: float = math.inf
 ) -> Denoiser:
     """x_0_cond + w (across + parallel * along), d = x_0_cond - x_0_null split along x_0_cond   [Sadat 2024, 2410.02416]
 
@@ -72,51 +76,57 @@ def projected(
     """
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
-        told, nothing = (x_0_from_eps(x_t, t, eps(x_t, t), schedule).flatten(1) for eps in (eps_cond, eps_null))
-        d = told - nothing
+        cond, uncond = (x_0_from_eps(x_t, t, eps(x_t, t), schedule).flatten(1) for eps in (eps_cond, eps_uncond))
+        w_row, d = per_row(w, cond), cond - uncond
         d = d * (longest / d.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
-        along = (d * told).sum(dim=1, keepdim=True) / told.square().sum(dim=1, keepdim=True).clamp(min=1e-12) * told
-        x_0 = told + w * (d - along + parallel * along)
+        along = (d * cond).sum(dim=1, keepdim=True) / cond.square().sum(dim=1, keepdim=True).clamp(min=1e-12) * cond
+        x_0 = cond + w_row * (d - along + parallel * along)
         return eps_from_x_0(x_t, t, x_0.view_as(x_t), schedule)
 
     return eps_bar
 
 
-def autoguided(eps_good: Denoiser, eps_weak: Denoiser, w: float) -> Denoiser:
+def autoguided(eps_good: Denoiser, eps_weak: Denoiser, w: Weight) -> Denoiser:
     """eps_good + w (eps_good - eps_weak): away from a worse version of the same model   [Karras 2024, 2406.02507]
 
-    Both are told the same. The formula is M6's; what differs is that nobody is told nothing. Off: w = 0.
+    Both have the same condition, or none: the formula is M6's, with a weak model in the place of the null condition. Off: w = 0.
     """
     return classifier_free(eps_good, eps_weak, w)
 
 
 def plus_plus_path(
-    eps_cond: Denoiser, eps_null: Denoiser, x_T: Points, schedule: NoiseSchedule, scale: float, steps: int = 50
+    eps_cond: Denoiser, eps_uncond: Denoiser, x_T: Points, schedule: NoiseSchedule, scale: float, steps: int = 50
 ) -> Iterator[Sample]:
-    """CFG++: x_0_hat from eps_null + scale (eps_cond - eps_null), then noised again with eps_null alone
+    """CFG++: x_0_hat from eps_uncond + scale (eps_cond - eps_uncond), then noised again with eps_uncond alone
 
-    x_s = sqrt(abar_s) x_0_hat + sqrt(1 - abar_s) eps_null, scale in [0, 1]   [Chung 2024, 2406.08070]. Off: scale = 0,
+    x_s = sqrt(abar_s) x_0_hat + sqrt(1 - abar_s) eps_uncond, scale in [0, 1]   [Chung 2024, 2406.08070]. Off: scale = 0,
     the unconditional DDIM path. It is CFG with a guidance scale of its own in every step, see `scale_of_plus_plus`.
     """
     x_t = x_T
-    for level, below in pairwise(ddim_stops(schedule, steps)):
+    for level, below in pairwise(ddim_timesteps(schedule, steps)):
         with torch.no_grad():
-            t = levels(level, x_t)
-            nothing = eps_null(x_t, t)
-            x_0 = x_0_from_eps(x_t, t, nothing + scale * (eps_cond(x_t, t) - nothing), schedule)
+            t = batch_t(level, x_t)
+            uncond = eps_uncond(x_t, t)
+            x_0 = x_0_from_eps(x_t, t, uncond + scale * (eps_cond(x_t, t) - uncond), schedule)
             abar_s = float(schedule.abar[below])
-            x_t = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s) * nothing
+            x_t = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s) * uncond
         yield Sample(below, x_t, x_0)
 
 
 def scale_of_plus_plus(schedule: NoiseSchedule, stops: tuple[int, int], scale: float) -> float:
     """s with which one DDIM step of CFG is the step of CFG++: scale a / (a - b), for a step between two stops (t, s)
 
-    a = sqrt(abar_s (1 - abar_t) / abar_t), b = sqrt(1 - abar_s): derived by comparing the factors of eps_cond - eps_null.
+    a = sqrt(abar_s (1 - abar_t) / abar_t), b = sqrt(1 - abar_s): derived by comparing the factors of eps_cond - eps_uncond.
     """
     abar_t, abar_s = (float(schedule.abar[stop]) for stop in stops)
     a, b = math.sqrt(abar_s * (1 - abar_t) / abar_t), math.sqrt(1 - abar_s)
     return scale * a / (a - b)
+
+
+def _guided(cond: Points, uncond: Points, w: Weight) -> Points:
+    """M6 from the two predictions."""
+    w_row = per_row(w, cond)
+    return (1 + w_row) * cond - w_row * uncond
 
 
 def _spread(eps: Points) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two classifiers that never share weights: one of noisy images, which guides, and the clean judge, which only counts."""
+"""Two classifiers that never share weights: one of noisy images, which guides, and the clean evaluator, which only counts."""
 
 import torch.nn.functional as F
 from torch import nn
@@ -17,27 +17,27 @@ class NoisyClassifier(nn.Module):
     def __init__(self, classes: int = 10, width: int = 32):
         super().__init__()
         dim, wide = 4 * width, 2 * width
-        self.embed = TimeEmbedding(dim)
-        self.enter = nn.Conv2d(4, width, 3, padding=1)
-        self.fine = ResidualBlock(width, width, dim)
-        self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
-        self.coarse = nn.ModuleList([ResidualBlock(wide, wide, dim), ResidualBlock(wide, wide, dim)])
-        self.shrink_again = nn.Conv2d(wide, 2 * wide, 3, stride=2, padding=1)
-        self.global_view = ResidualBlock(2 * wide, 2 * wide, dim)
+        self.time_embedding = TimeEmbedding(dim)
+        self.conv_in = nn.Conv2d(4, width, 3, padding=1)
+        self.block_1 = ResidualBlock(width, width, dim)
+        self.downsample_1 = nn.Conv2d(width, wide, 3, stride=2, padding=1)
+        self.block_2 = nn.ModuleList([ResidualBlock(wide, wide, dim), ResidualBlock(wide, wide, dim)])
+        self.downsample_2 = nn.Conv2d(wide, 2 * wide, 3, stride=2, padding=1)
+        self.block_3 = ResidualBlock(2 * wide, 2 * wide, dim)
         self.norm = nn.GroupNorm(GROUPS, 2 * wide)
         self.head = nn.Linear(2 * wide, classes)
 
     def forward(self, x_t: Images, t: Steps) -> Logits:
-        emb = self.embed(t)
-        h = self.fine(self.enter(F.pixel_unshuffle(x_t, 2)), emb)  # (batch, width, 14, 14)
-        h = self.shrink(h)  # (batch, 2 width, 7, 7)
-        for block in self.coarse:
+        emb = self.time_embedding(t)
+        h = self.block_1(self.conv_in(F.pixel_unshuffle(x_t, 2)), emb)  # (batch, width, 14, 14)
+        h = self.downsample_1(h)  # (batch, 2 width, 7, 7)
+        for block in self.block_2:
             h = block(h, emb)
-        h = self.global_view(self.shrink_again(h), emb)  # (batch, 4 width, 4, 4)
+        h = self.block_3(self.downsample_2(h), emb)  # (batch, 4 width, 4, 4)
         return self.head(F.silu(self.norm(h)).mean(dim=(2, 3)))
 
 
-class Judge(nn.Module):
+class EvaluationClassifier(nn.Module):
     """Logits of p(y | x_0) for clean images: a plain CNN. It counts what samples show and takes no part in guiding."""
 
     def __init__(self, classes: int = 10, width: int = 32):

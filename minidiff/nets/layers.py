@@ -1,20 +1,28 @@
-"""The layers that every network here is made of: time features, the residual block, self-attention, the global plan."""
+"""The layers that every network here is made of: time features, the residual block, self-attention, the global mixer."""
 
 import math
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from minidiff.nets.conditioning import Words
 from minidiff.symbols import Condition, Steps
 
 Maps = Float[Tensor, "batch c_in height width"]
 MapsOut = Float[Tensor, "batch c_out height width"]
 Embedding = Float[Tensor, "batch emb"]
 Numbers = Float[Tensor, "batch numbers"]
+
+
+class Words(NamedTuple):
+    """The condition c of a sentence, word by word: a vector for every token, and which tokens are no padding."""
+
+    states: Float[Tensor, "batch tokens dim"]
+    mask: Bool[Tensor, "batch tokens"]
+
+
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 GROUPS = 8  # GroupNorm, never BatchNorm: the gradient of one row must not see the other rows
 
@@ -28,7 +36,7 @@ def time_features(t: Steps, dim: int) -> Embedding:
 
 
 class TimeEmbedding(nn.Module):
-    """A small MLP of time_features(t), and of a condition vector c where there is one: what every block is told."""
+    """A small MLP of time_features(t), plus a linear map of the condition vector c where there is one: it enters every block."""
 
     def __init__(self, dim: int, c_dim: int = 0):
         super().__init__()
@@ -49,11 +57,11 @@ class ResidualBlock(nn.Module):
         self.norm_1, self.norm_2 = nn.GroupNorm(GROUPS, c_in), nn.GroupNorm(GROUPS, c_out)
         self.conv_1 = nn.Conv2d(c_in, c_out, 3, padding=1)
         self.conv_2 = zeroed(nn.Conv2d(c_out, c_out, 3, padding=1))
-        self.told = nn.Linear(dim, 2 * c_out)
+        self.emb_proj = nn.Linear(dim, 2 * c_out)
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Maps, emb: Embedding) -> MapsOut:
-        scale, shift = self.told(F.silu(emb))[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.emb_proj(F.silu(emb))[:, :, None, None].chunk(2, dim=1)
         h = self.conv_1(F.silu(self.norm_1(x)))
         h = self.norm_2(h) * (1 + scale) + shift
         return self.skip(x) + self.conv_2(F.silu(h))
@@ -66,15 +74,15 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.to_out = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Maps) -> Maps:
         batch, channels, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
+        qkv = self.to_qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
         q, k, v = qkv.transpose(-1, -2).unbind(dim=1)  # each (batch, heads, places, channels / heads)
         h = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(h.transpose(-1, -2).reshape(batch, channels, height, width))
+        return x + self.to_out(h.transpose(-1, -2).reshape(batch, channels, height, width))
 
 
 class CrossAttention(nn.Module):
@@ -84,37 +92,37 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.ask, self.answer = nn.Conv2d(channels, channels, 1), nn.Linear(words_dim, 2 * channels)
-        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+        self.to_q, self.to_kv = nn.Conv2d(channels, channels, 1), nn.Linear(words_dim, 2 * channels)
+        self.to_out = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Maps, words: Words) -> Maps:
         batch, channels, height, width = x.shape
-        q = self.ask(self.norm(x)).reshape(batch, self.heads, channels // self.heads, height * width).transpose(-1, -2)
-        kv = self.answer(words.states).unflatten(-1, (2, self.heads, channels // self.heads))
+        q = self.to_q(self.norm(x)).reshape(batch, self.heads, channels // self.heads, height * width).transpose(-1, -2)
+        kv = self.to_kv(words.states).unflatten(-1, (2, self.heads, channels // self.heads))
         k, v = kv.permute(2, 0, 3, 1, 4)  # each (batch, heads, words, channels / heads)
-        h = F.scaled_dot_product_attention(q, k, v, attn_mask=words.there[:, None, None])
-        return x + self.out(h.transpose(-1, -2).reshape(batch, channels, height, width))
+        h = F.scaled_dot_product_attention(q, k, v, attn_mask=words.mask[:, None, None])
+        return x + self.to_out(h.transpose(-1, -2).reshape(batch, channels, height, width))
 
 
-class GlobalPlan(nn.Module):
+class GlobalMixer(nn.Module):
     """x + g(x): the map squeezed to a few channels, dense layers over all their numbers at once, and back.
 
-    A convolution has the same weights everywhere, and our attention is not told positions; a dense layer has weights of its own
-    for every pair of places, and where noise hides the strokes, only all pixels together show which digit it is.
+    A convolution has the same weights everywhere, and our attention has no positions; a dense layer has weights of its own for
+    every pair of places, and where noise hides the strokes, only all pixels together show which digit it is.
     """
 
     def __init__(self, channels: int, size: int, dim: int, squeezed: int = 8, hidden: int = 256, depth: int = 2):
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.squeeze, self.widen = nn.Conv2d(channels, squeezed, 1), zeroed(nn.Conv2d(squeezed, channels, 1))
+        self.proj_in, self.proj_out = nn.Conv2d(channels, squeezed, 1), zeroed(nn.Conv2d(squeezed, channels, 1))
         self.blocks = nn.ModuleList([DenseBlock(squeezed * size * size, hidden, dim) for _ in range(depth)])
 
     def forward(self, x: Maps, emb: Embedding) -> Maps:
-        h = self.squeeze(self.norm(x))
+        h = self.proj_in(self.norm(x))
         numbers = h.flatten(1)
         for block in self.blocks:
             numbers = block(numbers, emb)
-        return x + self.widen(numbers.view_as(h))
+        return x + self.proj_out(numbers.view_as(h))
 
 
 class DenseBlock(nn.Module):
@@ -122,12 +130,12 @@ class DenseBlock(nn.Module):
 
     def __init__(self, numbers: int, hidden: int, dim: int):
         super().__init__()
-        self.norm, self.enter = nn.LayerNorm(numbers), nn.Linear(numbers, hidden)
-        self.told, self.leave = nn.Linear(dim, 2 * hidden), zeroed(nn.Linear(hidden, numbers))
+        self.norm, self.fc_in = nn.LayerNorm(numbers), nn.Linear(numbers, hidden)
+        self.emb_proj, self.fc_out = nn.Linear(dim, 2 * hidden), zeroed(nn.Linear(hidden, numbers))
 
     def forward(self, x: Numbers, emb: Embedding) -> Numbers:
-        scale, shift = self.told(F.silu(emb)).chunk(2, dim=1)
-        return x + self.leave(F.silu(self.enter(self.norm(x)) * (1 + scale) + shift))
+        scale, shift = self.emb_proj(F.silu(emb)).chunk(2, dim=1)
+        return x + self.fc_out(F.silu(self.fc_in(self.norm(x)) * (1 + scale) + shift))
 
 
 def zeroed(layer: Layer) -> Layer:

@@ -1,12 +1,23 @@
-"""The denoising network: a U-Net for 28 x 28 that works on 14 x 14 and 7 x 7, and how its output becomes a guess of the noise."""
+"""The denoising network: a U-Net for 28 x 28 that works on 14 x 14 and 7 x 7, its prediction of the noise, and its condition."""
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from minidiff.nets.conditioning import Words
-from minidiff.nets.layers import GROUPS, CrossAttention, GlobalPlan, ResidualBlock, SelfAttention, TimeEmbedding, zeroed
-from minidiff.symbols import Condition, Images, InputError, Steps, Table
+from minidiff.nets.layers import (
+    GROUPS,
+    CrossAttention,
+    GlobalMixer,
+    ResidualBlock,
+    SelfAttention,
+    TimeEmbedding,
+    Words,
+    zeroed,
+)
+from minidiff.symbols import Condition, Denoiser, Images, InputError, Labels, Steps, Table
+
+Chances = Float[Tensor, "batch"]
 
 
 class UNet(nn.Module):
@@ -21,19 +32,21 @@ class UNet(nn.Module):
         super().__init__()
         self.c_dim, self.words_dim = c_dim, words_dim
         dim = wide = 2 * width
-        self.embed = TimeEmbedding(dim, c_dim)
-        self.enter = nn.Conv2d(4, width, 3, padding=1)
-        self.fine_down = ResidualBlock(width, width, dim)
-        self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
-        self.coarse_down = ResidualBlock(wide, wide, dim)
-        self.attention = SelfAttention(wide)
-        self.read, self.read_again = (CrossAttention(wide, words_dim) if words_dim else None for _ in range(2))
-        self.plan = GlobalPlan(wide, 7, dim)
-        self.middle = ResidualBlock(wide, wide, dim)
-        self.coarse_up = ResidualBlock(2 * wide, wide, dim)
-        self.grow = nn.Conv2d(wide, width, 3, padding=1)
-        self.fine_up = ResidualBlock(2 * width, width, dim)
-        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, 4, 3, padding=1)))
+        self.time_embedding = TimeEmbedding(dim, c_dim)
+        self.conv_in = nn.Conv2d(4, width, 3, padding=1)
+        self.down_1 = ResidualBlock(width, width, dim)
+        self.downsample = nn.Conv2d(width, wide, 3, stride=2, padding=1)
+        self.down_2 = ResidualBlock(wide, wide, dim)
+        self.self_attention = SelfAttention(wide)
+        self.cross_attention_1, self.cross_attention_2 = (
+            CrossAttention(wide, words_dim) if words_dim else None for _ in range(2)
+        )
+        self.mixer = GlobalMixer(wide, 7, dim)
+        self.mid = ResidualBlock(wide, wide, dim)
+        self.up_2 = ResidualBlock(2 * wide, wide, dim)
+        self.upsample = nn.Conv2d(wide, width, 3, padding=1)
+        self.up_1 = ResidualBlock(2 * width, width, dim)
+        self.conv_out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, 4, 3, padding=1)))
 
     def forward(self, x_t: Images, t: Steps, c: Condition | Words | None = None) -> Images:
         words, c = (c, None) if isinstance(c, Words) else (None, c)
@@ -41,16 +54,16 @@ class UNet(nn.Module):
         if came != (self.c_dim, self.words_dim):
             wanted = f"This U-Net wants a condition of length {self.c_dim} and Words of length {self.words_dim} (0 is none)"
             raise InputError(f"{wanted}, got length {came[0]} and Words of length {came[1]}.")
-        emb = self.embed(t, c)
-        fine = self.fine_down(self.enter(F.pixel_unshuffle(x_t, 2)), emb)  # (batch, width, 14, 14)
-        coarse = self.coarse_down(self.shrink(fine), emb)  # (batch, 2 width, 7, 7)
-        h = self.attention(coarse) if words is None else self.read(self.attention(coarse), words)
-        h = self.middle(self.plan(h, emb), emb)
-        h = h if words is None else self.read_again(h, words)
-        h = self.coarse_up(torch.cat([h, coarse], dim=1), emb)
-        h = self.grow(F.interpolate(h, scale_factor=2.0, mode="nearest"))  # (batch, width, 14, 14)
-        h = self.fine_up(torch.cat([h, fine], dim=1), emb)
-        return F.pixel_shuffle(self.leave(h), 2)  # (batch, 1, 28, 28)
+        emb = self.time_embedding(t, c)
+        fine = self.down_1(self.conv_in(F.pixel_unshuffle(x_t, 2)), emb)  # (batch, width, 14, 14)
+        coarse = self.down_2(self.downsample(fine), emb)  # (batch, 2 width, 7, 7)
+        h = self.self_attention(coarse) if words is None else self.cross_attention_1(self.self_attention(coarse), words)
+        h = self.mid(self.mixer(h, emb), emb)
+        h = h if words is None else self.cross_attention_2(h, words)
+        h = self.up_2(torch.cat([h, coarse], dim=1), emb)
+        h = self.upsample(F.interpolate(h, scale_factor=2.0, mode="nearest"))  # (batch, width, 14, 14)
+        h = self.up_1(torch.cat([h, fine], dim=1), emb)
+        return F.pixel_shuffle(self.conv_out(h), 2)  # (batch, 1, 28, 28)
 
 
 class VPrediction(nn.Module):
@@ -69,3 +82,45 @@ class VPrediction(nn.Module):
     def forward(self, x_t: Images, t: Steps, c: Condition | Words | None = None) -> Images:
         signal, noise = (table[t][:, None, None, None].to(x_t.dtype) for table in (self.signal, self.noise))
         return signal * self.net(x_t, t, c) + noise * x_t
+
+
+class ClassCondition(nn.Module):
+    """c = table[y], for y in 0..K; row K is "no condition", the null row   [Ho & Salimans 2022, sec. 3.2]"""
+
+    def __init__(self, classes: int, dim: int):
+        super().__init__()
+        self.table = nn.Embedding(classes + 1, dim)
+
+    @property
+    def null(self) -> int:
+        """The label that says nothing: K. Never 0, which is a digit."""
+        return self.table.num_embeddings - 1
+
+    def forward(self, y: Labels) -> Condition:
+        """The condition vectors of the labels, which nobody checks here: on a GPU that would make it wait."""
+        return self.table(y)
+
+    def unconditional(self, batch: int) -> Condition:
+        """The null row, `batch` times: the condition of the unconditional model."""
+        return self(torch.full((batch,), self.null, dtype=torch.int64, device=self.table.weight.device))
+
+
+def checked_labels(y: Labels, largest: int, network: nn.Module) -> Labels:
+    """The labels, on the device of the network that they are for. Raises InputError for one outside 0..largest."""
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) <= largest:
+        raise InputError(f"Labels must lie in 0..{largest}, got {y.unique().tolist()}.")
+    return y.to(next(network.parameters()).device)
+
+
+def drop_labels(y: Labels, null: int, p: float, u: Chances) -> Labels:
+    """Each label on its own becomes the null label where u < p, u uniform in [0, 1)   [Ho & Salimans 2022, Alg. 1]"""
+    return y.masked_fill((u < p).to(y.device), null)
+
+
+def bind(unet: nn.Module, c: Condition | Words | None = None) -> Denoiser:
+    """eps(x_t, t) = unet(x_t, t, c) for this condition, one row of c for each row of x_t; None for an unconditional net."""
+
+    def eps(x_t: Images, t: Steps) -> Images:
+        return unet(x_t, t, c)
+
+    return eps

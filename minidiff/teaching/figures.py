@@ -13,7 +13,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from minidiff.measure.evaluate import SHARES, Point
+from minidiff.evaluation.sweep import SHARES, Point
 
 # Okabe-Ito, readable without colour vision: what is drawn has the same colour in every lesson
 DATA, NOISE, GUIDED, CLASSIFIER = "0.35", "#0072B2", "#E69F00", "#009E73"

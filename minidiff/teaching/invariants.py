@@ -7,9 +7,9 @@ truth, random numbers, limits.
 import torch
 from torch import Tensor, nn
 
+from minidiff.analytic.gaussian_mixture import three_classes
 from minidiff.diffusion.process import q_sample
 from minidiff.diffusion.schedule import cosine
-from minidiff.exact.cases import three_classes
 from minidiff.symbols import Points, Steps
 from minidiff.teaching.mistakes import Pieces
 

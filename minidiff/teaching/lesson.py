@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from minidiff.training.device import live_seconds
+from minidiff.settings import live_seconds
 
 
 def show(function: Callable) -> None:

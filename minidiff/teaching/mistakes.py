@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped, gradient
 from minidiff.diffusion.process import draw_noise, q_sample
-from minidiff.diffusion.samplers import ddim_step, ddim_stops, levels
-from minidiff.diffusion.schedule import NoiseSchedule, at, cosine
+from minidiff.diffusion.samplers import batch_t, ddim_step, ddim_timesteps
+from minidiff.diffusion.schedule import NoiseSchedule, cosine, extract
 from minidiff.nets.classifier import log_prob_of
-from minidiff.nets.conditioning import bind, drop_labels
+from minidiff.nets.unet import bind, drop_labels
+from minidiff.sampling import start_noise
 from minidiff.symbols import Denoiser, Images, Labels, LogProb, LogProbs, Points, Steps
-from minidiff.training.checkpoints import Trained
-from minidiff.training.generation import start_noise
+from minidiff.training.checkpoints import Checkpoint
 
 
 def sigma_of_ddpm(schedule: NoiseSchedule, level: int, below: int) -> float:
@@ -44,7 +44,7 @@ class Pieces(NamedTuple):
     """What guided sampling and its training are made of. As they stand the pieces are right: the package's own.
 
     schedule(T) -> tables with T levels; noised(x_0, t, noise, schedule) -> x_t; by_classifier(eps, log_prob, schedule, w) and
-    free(eps_cond, eps_null, w) -> the guided denoiser; weight(s) -> the w of `free` for the guidance scale s; null(classes) ->
+    free(eps_cond, eps_uncond, w) -> the guided denoiser; weight(s) -> the w of `free` for the guidance scale s; null(classes) ->
     the label that says nothing; dropped(y, null, p, u) -> labels, null where u < p; log_prob(classifier, y) -> what guides;
     ready(net) -> the network as it is used for sampling; sigma(schedule, level, below) -> noise added in a step.
     """
@@ -79,26 +79,26 @@ def after_the_step(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w:
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
         per_step = (1 - schedule.abar).sqrt() * (1 - schedule.beta).sqrt() / schedule.beta.clamp(min=1e-12)
-        return eps(x_t, t) - at(per_step, t, x_t) * w * gradient(log_prob, x_t, t)
+        return eps(x_t, t) - extract(per_step, t, x_t) * w * gradient(log_prob, x_t, t)
 
     return eps_bar
 
 
-def some_channels(eps_cond: Denoiser, eps_null: Denoiser, w: float) -> Denoiser:
+def some_channels(eps_cond: Denoiser, eps_uncond: Denoiser, w: float) -> Denoiser:
     """Guidance on the first half of the numbers only; the rest is the conditional guess."""
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
         told, half = eps_cond(x_t, t), x_t.shape[-1] // 2
         guided = told.clone()
-        guided[..., :half] = classifier_free(eps_cond, eps_null, w)(x_t, t)[..., :half]
+        guided[..., :half] = classifier_free(eps_cond, eps_uncond, w)(x_t, t)[..., :half]
         return guided
 
     return eps_bar
 
 
-def jump(eps_cond: Denoiser, eps_null: Denoiser, w: float) -> Denoiser:
+def jump(eps_cond: Denoiser, eps_uncond: Denoiser, w: float) -> Denoiser:
     """ "No guidance wanted", so the conditional guess, also where the formula gives the unconditional one."""
-    return eps_cond if w <= 0 else classifier_free(eps_cond, eps_null, w)
+    return eps_cond if w <= 0 else classifier_free(eps_cond, eps_uncond, w)
 
 
 def cut(T: int) -> NoiseSchedule:
@@ -183,7 +183,7 @@ def replaced(name: str) -> str:
     return field
 
 
-def draw(pieces: Pieces, models: dict[str, Trained], method: str, s: float, T: int = 1000, each: int = 1) -> Images:
+def draw(pieces: Pieces, models: dict[str, Checkpoint], method: str, s: float, T: int = 1000, each: int = 1) -> Images:
     """`each` of the digits 0 to 9 from the shipped weights, put together from these pieces: 50 steps with eta = 1, seed 0.
 
     models, on one device: "unet" for cfg; "ddpm" and "classifier" for cg. T: how many levels the schedule is asked for.
@@ -197,12 +197,12 @@ def draw(pieces: Pieces, models: dict[str, Trained], method: str, s: float, T: i
     else:
         log_prob = pieces.log_prob(models["classifier"].net["classifier"], y)
         eps = pieces.by_classifier(bind(pieces.ready(models["ddpm"].net["unet"])), log_prob, schedule, s)
-    eps, stops = clipped(eps, schedule), ddim_stops(schedule, 50)
+    eps, stops = clipped(eps, schedule), ddim_timesteps(schedule, 50)
     x_t, generator = start_noise(len(y), 0).to(where), torch.Generator().manual_seed(0)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)  # for a dropout that is still on
         for level, below in itertools.pairwise(stops):
             sigma = sigma_of_ddpm(schedule, level, below)
-            x_t = ddim_step(x_t, (level, below), eps(x_t, levels(level, x_t)), schedule, sigma, generator).x_t
+            x_t = ddim_step(x_t, (level, below), eps(x_t, batch_t(level, x_t)), schedule, sigma, generator).x_t
             x_t = x_t + (pieces.sigma(schedule, level, below) - sigma) * draw_noise(x_t, generator)  # 0 if the piece is right
     return x_t

@@ -5,24 +5,23 @@ import sys
 import torch
 from matplotlib.figure import Figure
 
+from minidiff.evaluation.sweep import guidance_methods
+from minidiff.settings import device
 from minidiff.symbols import Images
 from minidiff.teaching.figures import grid, png
 from minidiff.training.checkpoints import load, write_atomically
-from minidiff.training.device import device
-from minidiff.training.generation import METHODS, generate
 
 SCALES = (0, 1, 2, 4, 8)  # s, the power of p(y|x_t)
 
 
 def digits_by_scale(method: str, scales: tuple[float, ...] = SCALES, seed: int = 0, steps: int = 50) -> Images:
     """Every digit at every guidance scale s, (10, scales, 28, 28); one row starts from one noise."""
-    needs, build, s_at_zero = METHODS[method]
-    models = [load(name) for name in needs]
-    for model in models:
+    models = {name: load(name) for name in ("unet", "ddpm", "classifier")}
+    for model in models.values():
         model.net.to(device())
+    draw, _, s_at_zero = guidance_methods(models)[method]
     y = torch.arange(10, device=device())
-    guided = build(*models)
-    return torch.cat([generate(guided, y, s - s_at_zero, steps, seed) for s in scales], dim=1).cpu()
+    return torch.cat([draw(y, s - s_at_zero, steps, seed) for s in scales], dim=1).cpu()
 
 
 def picture() -> Figure:

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with the schedule and the facts of the run. Written atomically, never unpickled."""
+"""Weights on disk: safetensors with the schedule and the metadata of the run. Written atomically, never unpickled."""
 
 import contextlib
 import json
@@ -15,60 +15,60 @@ from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.settings import torch_as_it_starts
 from minidiff.symbols import InputError
-from minidiff.training.device import torch_as_it_starts
 from minidiff.training.recipes import RECIPES
 
-SHIPPED = Path(__file__).resolve().parents[2] / "data" / "weights"
-FORMAT = 2
+PRETRAINED = Path(__file__).resolve().parents[2] / "data" / "weights"
+FORMAT = 3
 
 
-class Trained(NamedTuple):
-    """A trained model: its networks by name, the schedule it belongs to, and the facts of its training run."""
+class Checkpoint(NamedTuple):
+    """A trained model: its networks by name, the schedule it belongs to, and the metadata of its training run."""
 
     net: nn.ModuleDict
     schedule: NoiseSchedule
-    facts: dict
+    metadata: dict
 
 
-def save(path: str | Path, trained: Trained, dtype: torch.dtype = torch.float16) -> None:
-    """Write the weights (rounded to `dtype`), the schedule's betas (float64) and name, and the facts to one safetensors file."""
+def save(path: str | Path, trained: Checkpoint, dtype: torch.dtype = torch.float16) -> None:
+    """Write the weights (rounded to `dtype`), the schedule's betas (float64) and name, and the metadata to one safetensors file."""
     tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in trained.net.state_dict().items()}
     tensors["schedule.beta"] = trained.schedule.beta
-    facts = json.dumps({"format": FORMAT, "schedule": trained.schedule.name, **trained.facts})
-    write_atomically(path, to_safetensors(tensors, metadata={"minidiff": facts}))
+    metadata = json.dumps({"format": FORMAT, "schedule": trained.schedule.name, **trained.metadata})
+    write_atomically(path, to_safetensors(tensors, metadata={"minidiff": metadata}))
 
 
 @torch_as_it_starts()
-def load(name: str, path: str | Path | None = None, data_sha256: str | None = None) -> Trained:
-    """The model `name` ("ddpm", "classifier", "unet", "judge") from a file of `save`; default: the shipped weights.
+def load(name: str, path: str | Path | None = None, data_sha256: str | None = None) -> Checkpoint:
+    """The model `name` ("ddpm", "classifier", "unet", "evaluator") from a file of `save`; default: the shipped weights.
 
     Weights come back as float32 on the CPU, in eval mode. Raises InputError when the file is missing, truncated, of
     another recipe, format, shape or schedule, or, where data_sha256 is given, was trained on another data set.
     """
     if name not in RECIPES:
         raise InputError(f"There is no model {name!r}; there are {', '.join(RECIPES)}.")
-    path = Path(path or SHIPPED / f"{name}.safetensors")
-    tensors, facts = _read(path)
-    came = facts["recipe"]["name"]
+    path = Path(path or PRETRAINED / f"{name}.safetensors")
+    tensors, metadata = _read(path)
+    came = metadata["recipe"]["name"]
     if came != name:
         raise InputError(f"{path}: these are weights of the recipe {came!r}; {name!r} was wanted.")
-    if data_sha256 not in (None, facts["data_sha256"]):
+    if data_sha256 not in (None, metadata["data_sha256"]):
         raise InputError(
-            f"{path}: trained on another data set (SHA-256 {facts['data_sha256'][:12]}...) than the one in use "
+            f"{path}: trained on another data set (SHA-256 {metadata['data_sha256'][:12]}...) than the one in use "
             f"({data_sha256[:12]}...). Train on this one: python -m minidiff train {name} --out {path}"
         )
     try:
-        schedule = NoiseSchedule(tensors.pop("schedule.beta"), name=facts.get("schedule", "custom"))
+        schedule = NoiseSchedule(tensors.pop("schedule.beta"), name=metadata["schedule"])
     except KeyError as error:
         raise InputError(f"{path}: the schedule is missing. Was the file written by minidiff?") from error
-    net = RECIPES[name].build(facts["classes"], schedule)
+    net = RECIPES[name].build(metadata["classes"], schedule)
     try:
         net.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
         raise InputError(f"{path}: the weights do not fit the recipe {name!r}. {error}") from error
     net.to(memory_format=torch.channels_last)  # the same numbers in another order: convolutions sample faster so
-    return Trained(net.eval().requires_grad_(False), schedule, facts)
+    return Checkpoint(net.eval().requires_grad_(False), schedule, metadata)
 
 
 def kind(path: str | Path) -> str:
@@ -76,9 +76,9 @@ def kind(path: str | Path) -> str:
     return _read(Path(path))[1]["recipe"]["name"]
 
 
-def same_origin(first: Trained, second: Trained) -> None:
+def same_origin(first: Checkpoint, second: Checkpoint) -> None:
     """Raises InputError unless both models share the noise schedule and the data set: guidance mixes their outputs."""
-    names = [trained.facts["recipe"]["name"] for trained in (first, second)]
+    names = [trained.metadata["recipe"]["name"] for trained in (first, second)]
     if not first.schedule.same_as(second.schedule):
         raise InputError(
             f"{names[0]} and {names[1]} have different noise schedules: {first.schedule.name} and {second.schedule.name}."
@@ -86,11 +86,11 @@ def same_origin(first: Trained, second: Trained) -> None:
     same_data(first, second)
 
 
-def same_data(*models: Trained) -> None:
+def same_data(*models: Checkpoint) -> None:
     """Raises InputError unless all models were trained on the same data set."""
     for other in models[1:]:
-        if other.facts["data_sha256"] != models[0].facts["data_sha256"]:
-            names = [model.facts["recipe"]["name"] for model in (models[0], other)]
+        if other.metadata["data_sha256"] != models[0].metadata["data_sha256"]:
+            names = [model.metadata["recipe"]["name"] for model in (models[0], other)]
             raise InputError(f"{names[0]} and {names[1]} were trained on different data sets.")
 
 
@@ -165,7 +165,7 @@ def read_tensors(path: Path, key: str, missing: str) -> tuple[dict[str, torch.Te
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     missing = f"no such weights. Make them with: python -m minidiff train NAME --out {path.name}"
-    tensors, facts = read_tensors(path, "minidiff", missing)
-    if facts.get("format") != FORMAT or not {"recipe", "classes", "data_sha256"} <= facts.keys():
-        raise InputError(f"{path}: format {FORMAT} of minidiff's weights was expected, {facts.get('format')} came.")
-    return tensors, facts
+    tensors, metadata = read_tensors(path, "minidiff", missing)
+    if metadata.get("format") != FORMAT or not {"recipe", "classes", "data_sha256"} <= metadata.keys():
+        raise InputError(f"{path}: format {FORMAT} of minidiff's weights was expected, {metadata.get('format')} came.")
+    return tensors, metadata

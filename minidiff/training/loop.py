@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from minidiff import settings
+from minidiff.datasets.mnist import Digits, to_pixels
 from minidiff.diffusion.schedule import NoiseSchedule
-from minidiff.digits.mnist import Digits, to_pixels
-from minidiff.symbols import Asked, Images
-from minidiff.training.checkpoints import Trained
-from minidiff.training.device import autocast, compiled, device, live_seconds, precision, torch_as_it_starts
-from minidiff.training.draws import Draws, Processes, processes, share_of
+from minidiff.settings import autocast, device, live_seconds, precision, torch_as_it_starts
+from minidiff.symbols import Conditions, Images
+from minidiff.training.checkpoints import Checkpoint
+from minidiff.training.distributed import BatchRNG, Processes, processes, share_of
 from minidiff.training.losses import Loss
 from minidiff.training.optimizers import take_step
 from minidiff.training.recipes import Recipe
-from minidiff.training.runs import Run, begin, continue_run, save_run
+from minidiff.training.state import Run, begin, continue_run, save_run
 
 LEAST = 200  # steps of a shortened run: fewer make no digits
 
@@ -55,7 +56,7 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
         run = run or begin(recipe, digits, seed)
         among = processes()
         share_of(recipe.batch, among)
-        if compiled():
+        if settings.COMPILE:
             next(iter(run.net.values())).compile()  # the network; a table of classes gains nothing
         module: nn.Module = WithLoss(run.net, recipe, recipe.schedule())
         if among.world > 1:
@@ -68,9 +69,9 @@ def training_steps(recipe: Recipe, digits: Digits, seed: int = 0, run: Run | Non
 
 
 def _step(run: Run, module: nn.Module, among: Processes) -> TrainingState:
-    start, where, draws = time.perf_counter(), device(), Draws(run.generator, *among)
+    start, where, draws = time.perf_counter(), device(), BatchRNG(run.generator, *among)
     rate = learning_rate(len(run.losses), run.progress(), run.recipe)
-    chosen = draws.mine(run.next_rows())
+    chosen = draws.shard(run.next_rows())
     x_0 = to_pixels(run.digits.images[chosen])
     y = run.recipe.asked(x_0, run.digits.labels[chosen], draws)
     with autocast(where, precision(where)):
@@ -108,8 +109,8 @@ def _seconds_of_a_step(recipe: Recipe, digits: Digits, threads: int) -> float:
     return sorted(after - before for before, after in pairwise(ends))[2]
 
 
-def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, saving: Saving | None = None) -> Trained:
-    """Run the whole recipe. The result holds the averaged networks and facts to be saved with them.
+def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, saving: Saving | None = None) -> Checkpoint:
+    """Run the whole recipe. The result holds the averaged networks and metadata to be saved with them.
 
     With `saving` the state is written every so many steps, by the first process. Raises InputError if there is nothing to
     resume, and FloatingPointError if the loss is not finite; the last checkpoint is kept.
@@ -122,8 +123,8 @@ def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, 
             _show(bar, run)
             if saving and first and state.step % saving.every == 0:
                 save_run(saving.path, run)
-    facts = {
-        "recipe": recipe.facts(),
+    metadata = {
+        "recipe": recipe.metadata(),
         "classes": digits.classes,
         "data_sha256": digits.sha256,
         "seed": seed,
@@ -135,7 +136,7 @@ def train(recipe: Recipe, digits: Digits, seed: int = 0, progress: bool = True, 
         "precision": precision(device()),
         "torch": torch.__version__,
     }
-    return Trained(run.average.module.eval(), recipe.schedule(), facts)
+    return Checkpoint(run.average.module.eval(), recipe.schedule(), metadata)
 
 
 class WithLoss(nn.Module):
@@ -145,7 +146,7 @@ class WithLoss(nn.Module):
         super().__init__()
         self.net, self.loss, self.schedule = net, recipe.loss, schedule
 
-    def forward(self, x_0: Images, y: Asked, draws: Draws) -> Loss:
+    def forward(self, x_0: Images, y: Conditions, draws: BatchRNG) -> Loss:
         return self.loss(self.net, x_0, y, self.schedule, draws)
 
 

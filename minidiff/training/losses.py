@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from minidiff.diffusion.process import q_sample
-from minidiff.diffusion.schedule import NoiseSchedule, at
-from minidiff.nets.conditioning import bind, drop_labels
+from minidiff.diffusion.schedule import NoiseSchedule, extract
+from minidiff.nets.unet import bind, drop_labels
 from minidiff.symbols import Denoiser, Images, Labels, Points, Steps, Tokens
-from minidiff.training.draws import Draws
+from minidiff.training.distributed import BatchRNG
 
 Loss = Float[Tensor, ""]
 # where the U-Nets are trained: t / T is sigmoid(N(mean, spread^2)); half lies above 0.62, where a digit's plan is made. One level
@@ -32,37 +32,37 @@ def v_loss(eps: Denoiser, x_0: Points, t: Steps, noise: Points, schedule: NoiseS
     a small miss of the noise is a large miss of x_0. eps must be a VPrediction or exact: with cosine() 1 / abar_T is over 10^8.
     """
     miss = noise - eps(q_sample(x_0, t, noise, schedule), t)
-    return (miss.square() / at(schedule.abar, t, miss)).mean()
+    return (miss.square() / extract(schedule.abar, t, miss)).mean()
 
 
-def ddpm_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def ddpm_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
     """The v-loss of an unconditional U-Net; y is not used."""
     return v_loss(bind(net["unet"]), x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 
-def unet_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def unet_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
     """The v-loss of a conditional U-Net whose labels are dropped, each on its own   [Ho & Salimans 2022, Alg. 1]"""
     eps = bind(net["unet"], net["classes"](told(net, y, draws)))
     return v_loss(eps, x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 
-def told(net: nn.ModuleDict, y: Labels, draws: Draws, p_uncond: float = P_UNCOND) -> Labels:
+def told(net: nn.ModuleDict, y: Labels, draws: BatchRNG, p_uncond: float = P_UNCOND) -> Labels:
     """The labels, a share p_uncond of them dropped: what the network is told."""
     return drop_labels(y, net["classes"].null, p_uncond, draws.uniform(len(y))[:, 0])
 
 
-def classifier_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def classifier_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
     """-log f_phi(y | x_t), t uniform in 0..T: clean images belong to it   [Dhariwal & Nichol 2021, sec. 4]"""
     t, noise = draws.levels(len(x_0), 0, schedule.T).to(x_0.device), draws.normal(x_0)
     return F.cross_entropy(net["classifier"](q_sample(x_0, t, noise, schedule), t), y)
 
 
-def judge_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def evaluator_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
     """-log p(y | x_0) of clean images, each turned, scaled and shifted a little."""
-    return F.cross_entropy(net["judge"](jitter(x_0, draws)), y, label_smoothing=0.05)
+    return F.cross_entropy(net["evaluator"](jitter(x_0, draws)), y, label_smoothing=0.05)
 
 
-def text_loss(net: nn.ModuleDict, x_0: Images, tokens: Tokens, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def clip_loss(net: nn.ModuleDict, x_0: Images, tokens: Tokens, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
     """The contrastive loss of images and sentences about them; under torchrun, of those of all processes."""
     images, sentences = draws.gathered(net["image"](x_0)), draws.gathered(net["text"].pooled(tokens))
     return contrastive_loss(net["contrast"](images, sentences))
@@ -77,12 +77,12 @@ def contrastive_loss(logits: Float[Tensor, "rows rows"]) -> Loss:
     return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
 
 
-def words_loss(net: nn.ModuleDict, x_0: Images, tokens: Tokens, schedule: NoiseSchedule, draws: Draws) -> Loss:
+def text_unet_loss(net: nn.ModuleDict, x_0: Images, tokens: Tokens, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
     """The v-loss of a U-Net that is told a sentence, a share P_UNCOND of them empty; the text encoder is not trained."""
     return v_loss(bind(net["unet"], net["text"](tokens)), x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 
-def jitter(x_0: Images, draws: Draws) -> Images:
+def jitter(x_0: Images, draws: BatchRNG) -> Images:
     """Every image turned by up to 12 degrees, scaled by 0.9 to 1.1, shifted by up to 2.5 pixels; new places are background."""
     turn, scale, right, down = (2 * draws.uniform(len(x_0), columns=4).T - 1).to(x_0.device)
     angle, scale = turn * math.radians(12), 1 + 0.1 * scale
@@ -93,6 +93,6 @@ def jitter(x_0: Images, draws: Draws) -> Images:
     return F.grid_sample(x_0 + 1, grid, align_corners=False) - 1  # grid_sample fills with 0, so background is moved to 0
 
 
-def _level_and_noise(x_0: Images, schedule: NoiseSchedule, draws: Draws) -> tuple[Steps, Images]:
+def _level_and_noise(x_0: Images, schedule: NoiseSchedule, draws: BatchRNG) -> tuple[Steps, Images]:
     t = draws.mixed_levels(len(x_0), schedule.T, LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE)
     return t.to(x_0.device), draws.normal(x_0)

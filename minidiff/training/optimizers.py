@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from minidiff.training.device import precision
+from minidiff.settings import precision
 
 Optimizers = list[torch.optim.Optimizer]
 Matrix = Float[Tensor, "rows columns"]

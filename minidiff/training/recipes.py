@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass, replace
 
 from torch import nn
 
+from minidiff.datasets.captions import without_held_out
+from minidiff.datasets.mnist import Digits
 from minidiff.diffusion.schedule import NoiseSchedule, cosine
-from minidiff.digits.captions import without_held_out
-from minidiff.digits.mnist import Digits
-from minidiff.nets.classifier import Judge, NoisyClassifier
-from minidiff.nets.conditioning import ClassCondition
-from minidiff.nets.text import Contrast, TextEncoder
-from minidiff.nets.unet import UNet, VPrediction
-from minidiff.symbols import Asked, Images, Labels, Tokens
-from minidiff.training.draws import Draws
-from minidiff.training.losses import P_UNCOND, classifier_loss, ddpm_loss, judge_loss, text_loss, unet_loss, words_loss
+from minidiff.nets.classifier import EvaluationClassifier, NoisyClassifier
+from minidiff.nets.text_encoder import Contrast, TextEncoder
+from minidiff.nets.unet import ClassCondition, UNet, VPrediction
+from minidiff.symbols import Conditions, Images, Labels, Tokens
+from minidiff.training.distributed import BatchRNG
+from minidiff.training.losses import P_UNCOND, classifier_loss, clip_loss, ddpm_loss, evaluator_loss, text_unet_loss, unet_loss
 from minidiff.training.optimizers import Optimizers, adamw, muon
 from minidiff.training.sentences import VOCABULARY, captions, to_tokens
 
@@ -31,17 +30,17 @@ def everything(digits: Digits) -> Digits:
     return digits
 
 
-def by_label(x_0: Images, y: Labels, draws: Draws) -> Labels:
+def by_label(x_0: Images, y: Labels, draws: BatchRNG) -> Labels:
     """The labels as they are."""
     return y
 
 
-def by_sentence(x_0: Images, y: Labels, draws: Draws) -> Tokens:
+def by_sentence(x_0: Images, y: Labels, draws: BatchRNG) -> Tokens:
     """A sentence about every image."""
     return to_tokens(captions(x_0, y, draws))
 
 
-def by_sentence_or_none(x_0: Images, y: Labels, draws: Draws) -> Tokens:
+def by_sentence_or_none(x_0: Images, y: Labels, draws: BatchRNG) -> Tokens:
     """A sentence about every image, a share P_UNCOND of them empty."""
     return to_tokens(captions(x_0, y, draws, P_UNCOND))
 
@@ -68,10 +67,10 @@ class Recipe:
     weight_decay: float = 0.01  # AdamW's default
     ema_power: int = 10  # averages about the last tenth of the run
     digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
-    asked: Callable[[Images, Labels, Draws], Asked] = by_label  # what the loss is told of a batch, made on the CPU
+    asked: Callable[[Images, Labels, BatchRNG], Conditions] = by_label  # what the loss is told of a batch, made on the CPU
     frozen: str = ""  # a part that comes from the shipped weights of this name and is not trained
 
-    def facts(self) -> dict:
+    def metadata(self) -> dict:
         """The recipe as plain JSON; functions by their names; without what does nothing, and what the loss implies."""
         said = {key: value for key, value in asdict(self).items() if value not in ("", everything)}
         unsaid = {"asked"} if self.threads else {"asked", "threads"}
@@ -94,18 +93,18 @@ def build_classifier(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     return nn.ModuleDict({"classifier": NoisyClassifier(classes)})
 
 
-def build_judge(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
+def build_evaluator(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     """The clean classifier that judges samples; it never sees noise."""
-    return nn.ModuleDict({"judge": Judge(classes)})
+    return nn.ModuleDict({"evaluator": EvaluationClassifier(classes)})
 
 
-def build_text(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
+def build_clip(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     """Text encoder, image tower (the judge's CNN, an embedding in the place of the logits), and what compares them."""
     text = TextEncoder(VOCABULARY, WORDS_DIM)
-    return nn.ModuleDict({"text": text, "image": Judge(WORDS_DIM, width=16), "contrast": Contrast()})
+    return nn.ModuleDict({"text": text, "image": EvaluationClassifier(WORDS_DIM, width=16), "contrast": Contrast()})
 
 
-def build_words(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
+def build_text_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     """The U-Net that looks at the words of a sentence, and the encoder that reads it; its vocabulary is fixed, not by classes."""
     unet = VPrediction(UNet(words_dim=WORDS_DIM), schedule.abar)
     return nn.ModuleDict({"unet": unet, "text": TextEncoder(VOCABULARY, WORDS_DIM)})
@@ -121,16 +120,24 @@ RECIPES = {
         Recipe("ddpm", build_ddpm, ddpm_loss, **_DENOISER),
         Recipe("classifier", build_classifier, classifier_loss),
         Recipe("unet", build_unet, unet_loss, **_DENOISER),
-        Recipe("judge", build_judge, judge_loss),
+        Recipe("evaluator", build_evaluator, evaluator_loss),
         # many wrong sentences in a batch make the task harder, so the batch is large
-        Recipe("text", build_text, text_loss, batch=256, steps=3_000, digits=without_held_out, asked=by_sentence),
-        Recipe("words", build_words, words_loss, **_DENOISER, digits=without_held_out, asked=by_sentence_or_none, frozen="text"),
+        Recipe("clip", build_clip, clip_loss, batch=256, steps=3_000, digits=without_held_out, asked=by_sentence),
+        Recipe(
+            "text_unet",
+            build_text_unet,
+            text_unet_loss,
+            **_DENOISER,
+            digits=without_held_out,
+            asked=by_sentence_or_none,
+            frozen="clip",
+        ),
     )
 }
 
 # Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers;
 # loop.fit_to_time_budget shortens them.
-_LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "judge": 900, "text": 300, "words": 1_200}
+_LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "evaluator": 900, "clip": 300, "text_unet": 1_200}
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}
 LIVE["classifier"] = replace(LIVE["classifier"], optimizers=muon, peak_lr=5e-3)  # better than AdamW after so few steps
 BUDGETS = {"full": RECIPES, "live": LIVE}

@@ -1,11 +1,11 @@
-"""Images described in sentences, sentences as tokens: where the grammar of `digits` and the encoder of `nets` meet."""
+"""Images described in sentences, sentences as tokens: where the grammar of `datasets` and the encoder of `nets` meet."""
 
 from collections.abc import Sequence
 
-from minidiff.digits.captions import WORDS, describe, known, left_out, sentences, split
-from minidiff.nets.text import tokens_of
+from minidiff.datasets.captions import WORDS, describe, known, left_out, sentences, split
+from minidiff.nets.text_encoder import tokens_of
 from minidiff.symbols import Images, Labels, Tokens
-from minidiff.training.draws import Draws
+from minidiff.training.distributed import BatchRNG
 
 VOCABULARY = 3 + len(WORDS)  # padding, start and end come first
 
@@ -21,7 +21,7 @@ def to_tokens(prompts: Sequence[str]) -> Tokens:
     return tokens_of(words, WORDS)
 
 
-def captions(x_0: Images, y: Labels, draws: Draws, p_empty: float = 0.0) -> list[str]:
+def captions(x_0: Images, y: Labels, draws: BatchRNG, p_empty: float = 0.0) -> list[str]:
     """A sentence for every image, by what is measured on it, in random form; empty with chance p_empty, each on its own."""
     u = draws.uniform(len(y), columns=9)
     said = describe(x_0, y)

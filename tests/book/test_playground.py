@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import minidiff as md
-from minidiff.training.generation import METHODS
+from minidiff.sampling import METHODS
 
 webdriver = pytest.importorskip("selenium.webdriver", reason='Selenium is not installed: pip install -e ".[docs]"')
 Keys = webdriver.Keys
@@ -59,7 +59,7 @@ def test_the_browser_s_samples_are_python_s(page, method, w, steps):
     guided = METHODS[method].build(*(md.load(name) for name in METHODS[method].needs))
     expected = md.generate(guided, y, w, steps, seed=5)
     assert (torch.tensor(came["x_0"]).view_as(expected) - expected).abs().max() < 1e-3
-    assert came["read"] == md.load("judge").net["judge"](expected).argmax(dim=1).tolist()
+    assert came["read"] == md.load("evaluator").net["evaluator"](expected).argmax(dim=1).tolist()
 
 
 def test_a_seed_is_the_seed_of_python(page):
@@ -77,12 +77,12 @@ def test_the_digits_of_a_seed_are_python_s_digits(page):
 
 
 def test_the_path_stops_where_python_s_does(page):
-    from minidiff.diffusion.samplers import ddim_stops
+    from minidiff.diffusion.samplers import ddim_timesteps
 
     script = (
         "{ const m = await import('./diffusion.js'); return Array.from({ length: 100 }, (_, i) => m.ddimStops(1000, i + 1)); }"
     )
-    assert page.awaited(script) == [ddim_stops(md.cosine(), steps) for steps in range(1, 101)]
+    assert page.awaited(script) == [ddim_timesteps(md.cosine(), steps) for steps in range(1, 101)]
 
 
 @pytest.mark.parametrize("s", [0.0, 1.0, 4.0])
@@ -94,9 +94,9 @@ def test_the_small_world_is_the_exact_one(page, s):
     came = page.awaited(script, x.flatten().tolist(), s)
     parts = (torch.tensor(came["world"][key], dtype=torch.float64) for key in ("means", "variances", "weights"))
     means, variances, weights = parts
-    world = md.Mixture(means[:, None], variances[:, None], weights, torch.arange(3), md.cosine())
+    world = md.GaussianMixture(means[:, None], variances[:, None], weights, torch.arange(3), md.cosine())
     eps = md.classifier_free(world.eps(2), world.eps(), w=s - 1)
-    expected = md.last(md.ddim_path(eps, x, md.cosine(), 40))
+    expected = md.final_sample(md.ddim_path(eps, x, md.cosine(), 40))
     clean = torch.zeros(len(x), dtype=torch.long)
     for name, exact in (("end", expected[:, 0]), ("p", world.log_density(x, clean).exp()), ("l", world.log_prob(2)(x, clean))):
         assert (torch.tensor(came[name], dtype=torch.float64) - exact).abs().max() < 1e-9, name
@@ -121,7 +121,7 @@ def test_it_paints_at_once_and_draws_ten_digits_in_ten_seconds(chromium, url):
 def test_it_says_what_it_shows(fresh):
     said = fresh.text("#sentence")
     assert "the digits 0 to 9, by classifier-free guidance with w = 3 (scale s = 4), in 20 DDIM steps" in said
-    assert "all 10 as asked in the guided row" in said
+    assert "all 10 accuracy in the guided row" in said
     assert fresh.element("#sentence").get_attribute("aria-live") == "polite"
     assert fresh.text("#command").startswith("python -m minidiff sample --digit 0-9 --n 1 --method cfg --w 3")
     assert len(pixels(fresh, "guided")) == len(pixels(fresh, "unguided")) == 10

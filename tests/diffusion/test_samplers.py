@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from minidiff.analytic.gaussians import gaussian_eps
 from minidiff.diffusion.process import posterior_mean, x_0_from_eps
-from minidiff.diffusion.samplers import Sample, ancestral_path, ddim_path, last
-from minidiff.exact.gaussians import gaussian_eps
+from minidiff.diffusion.samplers import Sample, ancestral_path, ddim_path, final_sample
 from minidiff.symbols import InputError
 
 
@@ -20,8 +20,8 @@ def test_ddim_follows_its_ode_on_a_gaussian(schedule):
     start = math.sqrt(schedule.abar[-1])
     std_T = math.sqrt(schedule.abar[-1] * v + 1 - schedule.abar[-1])
     exact = m + math.sqrt(v) * (x_T - start * m) / std_T
-    coarse = (last(ddim_path(gaussian_eps(schedule, m, v), x_T, schedule, steps=100)) - exact).abs().max()
-    fine = (last(ddim_path(gaussian_eps(schedule, m, v), x_T, schedule, steps=schedule.T)) - exact).abs().max()
+    coarse = (final_sample(ddim_path(gaussian_eps(schedule, m, v), x_T, schedule, steps=100)) - exact).abs().max()
+    fine = (final_sample(ddim_path(gaussian_eps(schedule, m, v), x_T, schedule, steps=schedule.T)) - exact).abs().max()
     assert fine < 5e-3
     assert fine < coarse / 5  # a first-order method: a tenth of the step, about a tenth of the error
 
@@ -37,7 +37,7 @@ def test_ancestral_path_has_the_mean_of_the_recursion(schedule):
         mean, variance = slope * mean + shift, slope**2 * variance + schedule.small_variance[t].item()
     generator = torch.Generator().manual_seed(5)
     x_T = torch.randn(n, 1, generator=generator, dtype=torch.float64)
-    x_0 = last(ancestral_path(gaussian_eps(schedule, m, v), x_T, schedule, generator))
+    x_0 = final_sample(ancestral_path(gaussian_eps(schedule, m, v), x_T, schedule, generator))
     assert abs(x_0.mean().item() - mean) < 5 * math.sqrt(variance / n)
     assert abs(x_0.var().item() - variance) < 5 * variance * math.sqrt(2 / (n - 1))
     assert (mean, variance) == (pytest.approx(m, abs=5e-3), pytest.approx(v, rel=0.02))  # the law that was asked for
@@ -93,9 +93,9 @@ def test_ddim_with_eta_1_and_all_steps_is_ancestral(schedule):
     """The same noise through both samplers: sigma_t of DDIM at eta = 1 is the square root of beta-tilde."""
     eps = gaussian_eps(schedule, mean=0.5, variance=0.2)
     x_T = torch.randn(6, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    by_ddpm = last(ancestral_path(eps, x_T, schedule, torch.Generator().manual_seed(2)))
+    by_ddpm = final_sample(ancestral_path(eps, x_T, schedule, torch.Generator().manual_seed(2)))
     # at t = 1 DDPM draws a noise that it multiplies by 0; DDIM does not draw it
-    by_ddim = last(ddim_path(eps, x_T, schedule, schedule.T, eta=1.0, generator=torch.Generator().manual_seed(2)))
+    by_ddim = final_sample(ddim_path(eps, x_T, schedule, schedule.T, eta=1.0, generator=torch.Generator().manual_seed(2)))
     assert_close(by_ddpm, by_ddim, rtol=0, atol=1e-8)
 
 
@@ -135,7 +135,7 @@ def test_ancestral_visits_every_level(schedule):
         seen.append(t[0].item())
         return x_t
 
-    last(ancestral_path(eps, torch.ones(1, 1), schedule, torch.Generator().manual_seed(0)))
+    final_sample(ancestral_path(eps, torch.ones(1, 1), schedule, torch.Generator().manual_seed(0)))
     assert seen == list(range(schedule.T, 0, -1))
 
 
@@ -173,11 +173,11 @@ def test_a_path_keeps_no_graph(schedule):
 
 def test_last_is_the_point_at_the_end_of_a_path():
     x_t, x_0 = torch.randn(2, 3, 1, generator=torch.Generator().manual_seed(8)).unbind(0)
-    assert torch.equal(last(iter([Sample(1, x_t + 1, x_0 + 1), Sample(0, x_t, x_0)])), x_t)
+    assert torch.equal(final_sample(iter([Sample(1, x_t + 1, x_0 + 1), Sample(0, x_t, x_0)])), x_t)
 
 
 @pytest.mark.parametrize("rows", [[math.inf], [math.nan], [0.0, math.inf]])
 def test_samples_that_are_not_finite_are_refused(rows):
     x_t = torch.tensor(rows)[:, None]
     with pytest.raises(InputError, match="not finite: the guidance weight w is too large"):
-        last(iter([Sample(0, x_t, torch.zeros_like(x_t))]))
+        final_sample(iter([Sample(0, x_t, torch.zeros_like(x_t))]))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from minidiff.diffusion.schedule import NoiseSchedule, at, cosine, linear
+from minidiff.diffusion.schedule import NoiseSchedule, cosine, extract, linear
 from minidiff.symbols import InputError
 
 
@@ -61,7 +61,7 @@ def test_broken_betas_are_refused(beta):
 
 def test_at_picks_a_value_for_every_row():
     table = torch.tensor([0.0, 10.0, 20.0], dtype=torch.float64)
-    picked = at(table, torch.tensor([2, 0, 1, 2]), torch.zeros(4, 1, 5, 5))
+    picked = extract(table, torch.tensor([2, 0, 1, 2]), torch.zeros(4, 1, 5, 5))
     assert picked.shape == (4, 1, 1, 1)
     assert picked.dtype == torch.float32
     assert picked.flatten().tolist() == [20, 0, 10, 20]

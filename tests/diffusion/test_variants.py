@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.diffusion.process import x_0_from_eps
-from minidiff.diffusion.samplers import ddim_path, ddim_step, ddim_stops, last, levels
+from minidiff.diffusion.samplers import batch_t, ddim_path, ddim_step, ddim_timesteps, final_sample
 from minidiff.diffusion.schedule import cosine
 from minidiff.diffusion.variants import (
     autoguided,
@@ -145,8 +145,8 @@ def test_autoguidance_starts_at_the_good_model(world, pair):
 def test_plus_plus_at_0_is_the_unconditional_path(world, pair):
     cond, null = (world.mixture.eps(0), world.mixture.eps())
     x_T = torch.randn(20, world.x_t.shape[1], generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    ours = last(plus_plus_path(cond, null, x_T, world.schedule, 0.0, steps=20))
-    assert_close(ours, last(ddim_path(null, x_T, world.schedule, 20)), rtol=0, atol=1e-10)
+    ours = final_sample(plus_plus_path(cond, null, x_T, world.schedule, 0.0, steps=20))
+    assert_close(ours, final_sample(ddim_path(null, x_T, world.schedule, 20)), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0])
@@ -154,11 +154,11 @@ def test_plus_plus_is_cfg_with_its_own_scale_in_every_step(world, scale):
     """Step by step from the same x_t: DDIM with s = scale a / (a - b). In the last step b = 0, and s is scale itself."""
     cond, null, schedule = world.mixture.eps(0), world.mixture.eps(), world.schedule
     x_t = torch.randn(20, world.x_t.shape[1], generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    stops = ddim_stops(schedule, 20)
+    stops = ddim_timesteps(schedule, 20)
     for stop, sample in zip(pairwise(stops), plus_plus_path(cond, null, x_t, schedule, scale, 20), strict=True):
         s = scale_of_plus_plus(schedule, stop, scale)
         assert s >= scale
-        eps = classifier_free(cond, null, s - 1)(x_t, levels(stop[0], x_t))
+        eps = classifier_free(cond, null, s - 1)(x_t, batch_t(stop[0], x_t))
         expected = ddim_step(x_t, stop, eps, schedule).x_t
         size = max(1.0, expected.abs().max().item())
         if math.sqrt(schedule.abar[stop[0]]) > 1e-3:

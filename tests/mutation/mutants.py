@@ -9,7 +9,7 @@ PACKAGE = Path(find_spec("minidiff").origin).parent  # found, not imported: the 
 
 GUIDANCE, PROCESS = "diffusion/guidance.py", "diffusion/process.py"
 SAMPLERS, SCHEDULE = "diffusion/samplers.py", "diffusion/schedule.py"
-POWERED = "exact/powered.py"
+POWERED = "analytic/smc.py"
 
 
 class Mutant(NamedTuple):
@@ -57,7 +57,7 @@ MUTANTS = [
         ("the root is missing", "(1 - schedule.abar).sqrt()", "(1 - schedule.abar)"),
         ("signal for noise", "(1 - schedule.abar).sqrt()", "schedule.abar.sqrt()"),
         ("1 + w for w", "* w *", "* (1 + w) *"),
-        ("the factor sqrt(1 - abar) is dropped", "at((1 - schedule.abar).sqrt(), t, x_t) * w", "w"),
+        ("the factor sqrt(1 - abar) is dropped", "extract((1 - schedule.abar).sqrt(), t, x_t) * w", "w"),
         ("one level off in the factor", "sqrt(), t, x_t)", "sqrt(), t - 1, x_t)"),
         ("one level off in the classifier", "gradient(log_prob, x_t, t)", "gradient(log_prob, x_t, t - 1)"),
         ("w is not checked", "_check_weight(w)", "pass"),
@@ -66,10 +66,10 @@ MUTANTS = [
         GUIDANCE,
         "classifier_free",
         ("w for 1 + w", "return (1 + w) *", "return w *"),
-        ("the sign", "- w * eps_null", "+ w * eps_null"),
-        ("the two models are swapped", "eps_cond(x_t, t) - w * eps_null(x_t, t)", "eps_null(x_t, t) - w * eps_cond(x_t, t)"),
+        ("the sign", "- w * eps_uncond", "+ w * eps_uncond"),
+        ("the two models are swapped", "eps_cond(x_t, t) - w * eps_uncond(x_t, t)", "eps_uncond(x_t, t) - w * eps_cond(x_t, t)"),
         ("s for 1 + w: M7's weights", "(1 + w) * eps_cond(x_t, t) - w *", "w * eps_cond(x_t, t) + (1 - w) *"),
-        ("one level off in the null model", "eps_null(x_t, t)", "eps_null(x_t, t - 1)"),
+        ("one level off in the null model", "eps_uncond(x_t, t)", "eps_uncond(x_t, t - 1)"),
         ("w is not checked", "_check_weight(w)", "pass"),
     ),
     *_in(
@@ -95,30 +95,42 @@ MUTANTS = [
     *_in(
         PROCESS,
         "q_sample",
-        ("the root of abar is missing", "at(schedule.abar.sqrt(), t, x_0)", "at(schedule.abar, t, x_0)"),
-        ("the root of 1 - abar is missing", "at((1 - schedule.abar).sqrt(), t, x_0)", "at(1 - schedule.abar, t, x_0)"),
+        ("the root of abar is missing", "extract(schedule.abar.sqrt(), t, x_0)", "extract(schedule.abar, t, x_0)"),
+        ("the root of 1 - abar is missing", "extract((1 - schedule.abar).sqrt(), t, x_0)", "extract(1 - schedule.abar, t, x_0)"),
         ("the sign", "* x_0 + at(", "* x_0 - at("),
-        ("abar_{t-1} for abar_t", "at(schedule.abar.sqrt(), t, x_0)", "at(schedule.abar.sqrt(), (t - 1).clamp(min=0), x_0)"),
-        ("beta_t for 1 - abar_t: a single step", "at((1 - schedule.abar).sqrt()", "at(schedule.beta.sqrt()"),
-        ("x_0 and eps are swapped", "return at(schedule.abar.sqrt()", "x_0, eps = eps, x_0\n    return at(schedule.abar.sqrt()"),
+        (
+            "abar_{t-1} for abar_t",
+            "extract(schedule.abar.sqrt(), t, x_0)",
+            "extract(schedule.abar.sqrt(), (t - 1).clamp(min=0), x_0)",
+        ),
+        ("beta_t for 1 - abar_t: a single step", "extract((1 - schedule.abar).sqrt()", "extract(schedule.beta.sqrt()"),
+        (
+            "x_0 and eps are swapped",
+            "return extract(schedule.abar.sqrt()",
+            "x_0, eps = eps, x_0\n    return extract(schedule.abar.sqrt()",
+        ),
     ),
     *_in(
         PROCESS,
         "x_0_from_eps",
         ("the sign", "(x_t - at(", "(x_t + at("),
-        ("divided by abar, not by its root", "/ at(schedule.abar.sqrt(), t, x_t)", "/ at(schedule.abar, t, x_t)"),
-        ("times, not divided by", "/ at(schedule.abar.sqrt(), t, x_t)", "* at(schedule.abar.sqrt(), t, x_t)"),
-        ("the division is dropped", ") / at(schedule.abar.sqrt(), t, x_t)", ")"),
-        ("abar_{t-1} for abar_t", "/ at(schedule.abar.sqrt(), t, x_t)", "/ at(schedule.abar.sqrt(), t - 1, x_t)"),
+        ("divided by abar, not by its root", "/ extract(schedule.abar.sqrt(), t, x_t)", "/ extract(schedule.abar, t, x_t)"),
+        ("times, not divided by", "/ extract(schedule.abar.sqrt(), t, x_t)", "* extract(schedule.abar.sqrt(), t, x_t)"),
+        ("the division is dropped", ") / extract(schedule.abar.sqrt(), t, x_t)", ")"),
+        ("abar_{t-1} for abar_t", "/ extract(schedule.abar.sqrt(), t, x_t)", "/ extract(schedule.abar.sqrt(), t - 1, x_t)"),
         ("signal and noise are swapped", "(1 - schedule.abar).sqrt(), t, x_t) * eps", "schedule.abar.sqrt(), t, x_t) * eps"),
     ),
     *_in(
         PROCESS,
         "eps_from_x_0",
         ("the sign", "return (x_t -", "return (x_t +"),
-        ("the root of 1 - abar is missing", "at((1 - schedule.abar).sqrt(), t, x_t)", "at(1 - schedule.abar, t, x_t)"),
-        ("the factor sqrt(abar) is dropped", "at(schedule.abar.sqrt(), t, x_t) * x_0", "x_0"),
-        ("one level off", "at((1 - schedule.abar).sqrt(), t, x_t)", "at((1 - schedule.abar).sqrt(), (t - 1).clamp(min=1), x_t)"),
+        ("the root of 1 - abar is missing", "extract((1 - schedule.abar).sqrt(), t, x_t)", "extract(1 - schedule.abar, t, x_t)"),
+        ("the factor sqrt(abar) is dropped", "extract(schedule.abar.sqrt(), t, x_t) * x_0", "x_0"),
+        (
+            "one level off",
+            "extract((1 - schedule.abar).sqrt(), t, x_t)",
+            "extract((1 - schedule.abar).sqrt(), (t - 1).clamp(min=1), x_t)",
+        ),
     ),
     *_in(
         PROCESS,
@@ -135,8 +147,8 @@ MUTANTS = [
         ("the root is missing", "(1 - schedule.abar).sqrt()", "(1 - schedule.abar)"),
         (
             "divided by, not times",
-            "return -at((1 - schedule.abar).sqrt(), t, score)",
-            "return -1 / at((1 - schedule.abar).sqrt(), t, score)",
+            "return -extract((1 - schedule.abar).sqrt(), t, score)",
+            "return -1 / extract((1 - schedule.abar).sqrt(), t, score)",
         ),
         ("one level off", "sqrt(), t, score)", "sqrt(), t - 1, score)"),
     ),
@@ -148,7 +160,7 @@ MUTANTS = [
         ("the root of abar_{t-1} is missing", "before.sqrt() * schedule.beta", "before * schedule.beta"),
         ("the root of 1 - beta is missing", "(1 - schedule.beta).sqrt()", "(1 - schedule.beta)"),
         ("1 - abar_t for 1 - abar_{t-1}", "(1 - before)", "(1 - schedule.abar)"),
-        ("x_0 and x_t are swapped", "* x_0 + at(from_x_t, t, x_t) * x_t", "* x_t + at(from_x_t, t, x_t) * x_0"),
+        ("x_0 and x_t are swapped", "* x_0 + extract(from_x_t, t, x_t) * x_t", "* x_t + extract(from_x_t, t, x_t) * x_0"),
         ("the sign", "* x_0 + at(", "* x_0 - at("),
         ("the variance for the weight of x_0", "before.sqrt() * schedule.beta", "(1 - before) * schedule.beta"),
     ),
@@ -176,11 +188,11 @@ MUTANTS = [
         ("the variance is ignored", "(schedule.small_variance if variance is None else variance)", "schedule.small_variance"),
         ("the sign of eps", "(x_t - step * eps_t)", "(x_t + step * eps_t)"),
         ("the root of 1 - abar is missing", "(1 - schedule.abar).sqrt()", "(1 - schedule.abar)"),
-        ("the root of 1 - beta is missing", "at((1 - schedule.beta).sqrt()", "at((1 - schedule.beta)"),
-        ("the division by sqrt(1 - beta) is dropped", " / at((1 - schedule.beta).sqrt(), t, x_t)", ""),
-        ("the noise is dropped", " + at(sigma, t, x_t) * draw_noise(x_t, generator)", ""),
+        ("the root of 1 - beta is missing", "extract((1 - schedule.beta).sqrt()", "extract((1 - schedule.beta)"),
+        ("the division by sqrt(1 - beta) is dropped", " / extract((1 - schedule.beta).sqrt(), t, x_t)", ""),
+        ("the noise is dropped", " + extract(sigma, t, x_t) * draw_noise(x_t, generator)", ""),
         ("global randomness", "draw_noise(x_t, generator)", "torch.randn_like(x_t)"),
-        ("noise one level off", "at(sigma, t, x_t)", "at(sigma, t - 1, x_t)"),
+        ("noise one level off", "extract(sigma, t, x_t)", "extract(sigma, t - 1, x_t)"),
         ("the level before the step is reported", "Sample(level - 1,", "Sample(level,"),
         ("x_t is reported as the guess", "generator), x_0)", "generator), x_t)"),
     ),
@@ -190,7 +202,7 @@ MUTANTS = [
         ("eta^2 for eta", "sigma = eta *", "sigma = eta**2 *"),
         ("a root of sigma is missing", "math.sqrt(1 - abar_t / abar_s)", "(1 - abar_t / abar_s)"),
         ("sigma without its first root", "math.sqrt((1 - abar_s) / (1 - abar_t)) * math", "math"),
-        ("the denoiser sees the level below", "levels(level, x_t)", "levels(max(below, 1), x_t)"),
+        ("the denoiser sees the level below", "batch_t(level, x_t)", "levels(max(below, 1), x_t)"),
         ("the graph is kept", "with torch.no_grad():", "with torch.enable_grad():"),
     ),
     *_in(
@@ -210,7 +222,7 @@ MUTANTS = [
     ),
     *_in(
         SAMPLERS,
-        "ddim_stops",
+        "ddim_timesteps",
         ("one step too few", "steps + 1, dtype", "steps, dtype"),
         ("down to level 1, not 0", "linspace(schedule.T, 0,", "linspace(schedule.T, 1,"),
         ("from level T - 1", "linspace(schedule.T, 0,", "linspace(schedule.T - 1, 0,"),

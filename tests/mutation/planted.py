@@ -45,14 +45,14 @@ def replace_everywhere(right: Callable, wrong: Callable) -> None:
 
 def plant_weight(weight: Callable[[float], float]) -> None:
     """w = weight(s) for classifier-free guidance: the harness computes w = s - s_at_zero."""
-    from minidiff.training.generation import METHODS
+    from minidiff.sampling import METHODS
 
     METHODS["cfg"] = METHODS["cfg"]._replace(s_at_zero=1.0 - weight(1.0))
 
 
 def plant_null(null: Callable[[int], int]) -> None:
     """The label that says nothing."""
-    from minidiff.nets.conditioning import ClassCondition
+    from minidiff.nets.unet import ClassCondition
 
     ClassCondition.null = property(lambda self: null(self.table.num_embeddings - 1))
 

@@ -5,13 +5,12 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from minidiff.analytic.gaussian_mixture import GaussianMixture
 from minidiff.diffusion.guidance import classifier_guided, gradient
 from minidiff.diffusion.schedule import cosine
-from minidiff.exact.mixtures import Mixture
-from minidiff.nets.classifier import Judge, NoisyClassifier, log_prob_of
-from minidiff.nets.conditioning import ClassCondition, bind, checked_labels, drop_labels
-from minidiff.nets.layers import GlobalPlan, time_features
-from minidiff.nets.unet import UNet, VPrediction
+from minidiff.nets.classifier import EvaluationClassifier, NoisyClassifier, log_prob_of
+from minidiff.nets.layers import GlobalMixer, time_features
+from minidiff.nets.unet import ClassCondition, UNet, VPrediction, bind, checked_labels, drop_labels
 from minidiff.symbols import InputError
 
 
@@ -58,12 +57,12 @@ def test_every_pixel_can_see_every_pixel(batch):
 def test_the_plan_alone_joins_every_pair_of_places(batch):
     """Dense layers between 7 x 7 places: without any attention, each place reaches each, and rows stay apart."""
     x = torch.randn(2, 16, 7, 7, generator=torch.Generator().manual_seed(5)).requires_grad_()
-    plan, emb = randomised(GlobalPlan(16, 7, dim=12)), torch.randn(2, 12, generator=torch.Generator().manual_seed(6))
+    plan, emb = randomised(GlobalMixer(16, 7, dim=12)), torch.randn(2, 12, generator=torch.Generator().manual_seed(6))
     plan(x, emb)[0, 3, 6, 6].backward()
     assert (x.grad[0, :, 0, 0].abs() > 0).all()
     assert (x.grad[1] == 0).all()
     assert not torch.allclose(plan(x, emb), plan(x, emb.flip(0)), atol=1e-3)
-    assert torch.equal(GlobalPlan(16, 7, dim=12)(x, emb), x)  # fresh, it is the identity
+    assert torch.equal(GlobalMixer(16, 7, dim=12)(x, emb), x)  # fresh, it is the identity
 
 
 def test_a_fresh_unet_guesses_zero(batch):
@@ -79,7 +78,7 @@ def test_rows_do_not_see_each_other_and_order_does_not_matter(net, batch):
     assert_close(net(x_t.flip(0), t.flip(0)), together.flip(0), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("net", [UNet(), NoisyClassifier(), Judge(), ClassCondition(10, 4)])
+@pytest.mark.parametrize("net", [UNet(), NoisyClassifier(), EvaluationClassifier(), ClassCondition(10, 4)])
 def test_no_layer_mixes_rows_or_is_random(net):
     forbidden = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     assert not [type(module) for module in net.modules() if isinstance(module, forbidden)]
@@ -109,7 +108,7 @@ def test_the_exact_v_becomes_the_exact_noise(level):
     g = torch.Generator().manual_seed(4)
     means = 0.5 * torch.randn(3, dim, generator=g, dtype=torch.float64)
     ones = torch.ones_like(means)
-    world = Mixture(means, ones, ones[:, 0] / 3, torch.arange(3), schedule)
+    world = GaussianMixture(means, ones, ones[:, 0] / 3, torch.arange(3), schedule)
     x_t, t = torch.randn(5, dim, generator=g, dtype=torch.float64), torch.full((5,), level)
     eps = world.eps()(x_t, t)
     v = schedule.abar[level].sqrt() * eps - (1 - schedule.abar[level]).sqrt() * world.x_0(x_t, t)
@@ -127,7 +126,7 @@ def test_v_prediction_at_pure_noise_is_x_t_whatever_the_network_says(batch):
 def test_null_row_is_the_last_and_not_a_digit():
     classes = ClassCondition(10, 4)
     assert classes.null == 10
-    assert torch.equal(classes.nothing(2), classes.table.weight[[10, 10]])
+    assert torch.equal(classes.unconditional(2), classes.table.weight[[10, 10]])
     assert torch.equal(classes(torch.tensor([0, 9])), classes.table.weight[[0, 9]])
     assert checked_labels(torch.tensor([0, 10]), 10, classes).tolist() == [0, 10]
     for y in (-1, 11):
@@ -139,7 +138,7 @@ def test_nothing_leaks_through_the_null_row(batch):
     """The unconditional branch depends on row 10 alone: the gradient of every other row is exactly 0."""
     x_t, t = batch
     net, classes = randomised(UNet(c_dim=4)), ClassCondition(10, 4)
-    bind(net, classes.nothing(6))(x_t, t).square().sum().backward()
+    bind(net, classes.unconditional(6))(x_t, t).square().sum().backward()
     assert (classes.table.weight.grad[:10] == 0).all()
     assert (classes.table.weight.grad[10] != 0).all()
 

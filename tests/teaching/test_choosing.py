@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from minidiff.measure.evaluate import METRICS, Point
+from minidiff.evaluation.sweep import METRICS, Point
 from minidiff.teaching import checks
 from minidiff.teaching.figures import swept
 
@@ -58,7 +58,7 @@ def test_swept_draws_what_it_is_given():
     found = [point("real", 0, 0.9), *(point(m, s, 0.5 + s / 100) for m in ("cfg", "cg") for s in (0.0, 1.0, 2.0))]
     plt.switch_backend("agg")
     figure, axes = plt.subplots()
-    swept(axes, found, "as_asked")
+    swept(axes, found, "accuracy")
     bars = [container.lines[0].get_xydata() for container in axes.containers]
     assert [xy.tolist() for xy in bars] == [[[1.0, 51.0], [2.0, 52.0]]] * 2
     assert list(axes.lines[-1].get_ydata()) == [90.0, 90.0]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minidiff.exact.gaussians import GaussianPair
+from minidiff.analytic.gaussians import GaussianPair
 from minidiff.teaching import checks
 
 CHECK_V, CHECK_N = checks.powered_variance, checks.effective_number

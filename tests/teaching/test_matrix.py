@@ -9,8 +9,8 @@ import test_beyond
 import test_choosing
 import test_laws
 import test_reading
+import test_stochastic
 import test_teaching
-import test_unasked
 import test_words
 import torch
 
@@ -18,7 +18,7 @@ from minidiff.teaching import checks
 
 NAMES = [name for name in checks.__all__ if name not in ("CORRECT", "catches", "caught")]  # those two: test_bugs.py
 RIGHT, WRONG = defaultdict(list), defaultdict(list)
-for module in (test_teaching, test_beyond, test_choosing, test_laws, test_reading, test_unasked, test_words):
+for module in (test_teaching, test_beyond, test_choosing, test_laws, test_reading, test_stochastic, test_words):
     for test in vars(module).values():
         for mark in getattr(test, "pytestmark", []):
             if mark.name == "parametrize" and mark.args[0][:2] == ("check", "answer"):

@@ -15,7 +15,7 @@ from minidiff.diffusion.schedule import cosine, linear
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
 from minidiff.training.checkpoints import (
-    Trained,
+    Checkpoint,
     check_writable,
     kind,
     load,
@@ -28,11 +28,11 @@ from minidiff.training.checkpoints import (
 from minidiff.training.recipes import RECIPES
 
 
-def made(name="ddpm", schedule=None, data="d" * 64, classes=10) -> Trained:
+def made(name="ddpm", schedule=None, data="d" * 64, classes=10) -> Checkpoint:
     torch.manual_seed(0)
-    facts = {"recipe": RECIPES[name].facts(), "classes": classes, "data_sha256": data, "seed": 0}
+    metadata = {"recipe": RECIPES[name].metadata(), "classes": classes, "data_sha256": data, "seed": 0}
     schedule = schedule or cosine()
-    return Trained(RECIPES[name].build(classes, schedule), schedule, facts)
+    return Checkpoint(RECIPES[name].build(classes, schedule), schedule, metadata)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_is_saved_comes_back(name, tmp_path):
     for key, value in trained.net.state_dict().items():
         assert torch.equal(loaded.net.state_dict()[key], value)
     assert loaded.schedule.same_as(trained.schedule)
-    assert {**trained.facts, "format": 2, "schedule": trained.schedule.name} == loaded.facts
+    assert {**trained.metadata, "format": 2, "schedule": trained.schedule.name} == loaded.metadata
     assert not loaded.net.training
     assert kind(path) == name
 
@@ -61,15 +61,15 @@ def test_half_precision_rounds_to_half_precision(file):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_weights(name):
-    """Small, of the shipped recipe, of the shipped data, with the facts of the run inside."""
-    path = checkpoints.SHIPPED / f"{name}.safetensors"
+    """Small, of the shipped recipe, of the shipped data, with the metadata of the run inside."""
+    path = checkpoints.PRETRAINED / f"{name}.safetensors"
     assert path.stat().st_size < 3_500_000
-    assert sum(file.stat().st_size for file in checkpoints.SHIPPED.iterdir()) < 12_000_000
-    from minidiff.digits.mnist import load_digits
+    assert sum(file.stat().st_size for file in checkpoints.PRETRAINED.iterdir()) < 12_000_000
+    from minidiff.datasets.mnist import load_digits
 
     trained = load(name, data_sha256=load_digits("train").sha256)
-    assert trained.facts["recipe"] == json.loads(json.dumps(RECIPES[name].facts()))
-    assert trained.facts["images_seen"] == RECIPES[name].steps * RECIPES[name].batch
+    assert trained.metadata["recipe"] == json.loads(json.dumps(RECIPES[name].metadata()))
+    assert trained.metadata["images_seen"] == RECIPES[name].steps * RECIPES[name].batch
     assert trained.schedule.same_as(RECIPES[name].schedule())
 
 
@@ -121,8 +121,8 @@ def test_another_format_or_no_metadata(tmp_path, file):
     with pytest.raises(InputError, match="format 2 of minidiff's weights was expected, None came"):
         load("ddpm", tmp_path / "foreign.safetensors")
     with safe_open(file, "pt") as opened:
-        tensors, facts = {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(opened.metadata()["minidiff"])  # noqa: SIM118
-    save_file(tensors, file, metadata={"minidiff": json.dumps({**facts, "format": 99})})
+        tensors, metadata = {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(opened.metadata()["minidiff"])  # noqa: SIM118
+    save_file(tensors, file, metadata={"minidiff": json.dumps({**metadata, "format": 99})})
     with pytest.raises(InputError, match="format 2 .* 99 came"):
         load("ddpm", file)
 
@@ -157,7 +157,7 @@ def test_ctrl_c_during_a_save_leaves_the_old_file(file, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        save(file, made("judge"))
+        save(file, made("evaluator"))
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
 
@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_the_old_file(file):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(InputError, match=r"not written \(File too large\). What was there before is untouched"):
-            save(file, made("judge"))
+            save(file, made("evaluator"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert file.read_bytes() == before

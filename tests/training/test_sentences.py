@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from minidiff.datasets.captions import describe, is_held_out, left_out, parse
+from minidiff.datasets.mnist import Digits, load_digits
 from minidiff.diffusion.guidance import clipped
-from minidiff.digits.captions import describe, is_held_out, left_out, parse
-from minidiff.digits.mnist import Digits, load_digits
-from minidiff.nets.conditioning import bind
-from minidiff.nets.text import END, PADDING, START
+from minidiff.nets.text_encoder import END, PADDING, START
+from minidiff.nets.unet import bind
+from minidiff.sampling import cfg_text, generate, start_noise
 from minidiff.symbols import InputError
 from minidiff.training import losses
 from minidiff.training.checkpoints import load
-from minidiff.training.draws import Draws
-from minidiff.training.generation import cfg_words, generate, start_noise
+from minidiff.training.distributed import BatchRNG
 from minidiff.training.loop import train, training_steps
 from minidiff.training.recipes import LIVE, RECIPES
-from minidiff.training.runs import begin, continue_run, save_run
 from minidiff.training.sentences import VOCABULARY, captions, to_tokens
+from minidiff.training.state import begin, continue_run, save_run
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def few() -> Digits:
     return Digits(full.images[:256], full.labels[:256], full.sha256)
 
 
-def draws(seed: int = 0) -> Draws:
-    return Draws(torch.Generator().manual_seed(seed))
+def draws(seed: int = 0) -> BatchRNG:
+    return BatchRNG(torch.Generator().manual_seed(seed))
 
 
 def test_captions_say_what_is_there(few):
@@ -71,26 +71,26 @@ def test_contrastive_loss_by_hand():
 
 
 def test_every_loss_of_sentences_learns_and_leaves_what_is_frozen(few):
-    for name in ("text", "words"):
+    for name in ("clip", "text_unet"):
         recipe = replace(LIVE[name], steps=40, batch=32, warmup=5, ema_power=3)
         trained = train(recipe, few, progress=False)
-        curve = trained.facts["loss"]
+        curve = trained.metadata["loss"]
         assert sum(curve[-3:]) < 0.97 * sum(curve[:3]), name
         if recipe.frozen:
-            shipped = load("text").net["text"].state_dict()
+            shipped = load("clip").net["text"].state_dict()
             assert_close(trained.net["text"].state_dict(), shipped, rtol=0, atol=0)
             assert not any(parameter.requires_grad for parameter in trained.net["text"].parameters())
 
 
 def test_the_held_out_are_never_drawn(few):
-    run = begin(LIVE["words"], few)
+    run = begin(LIVE["text_unet"], few)
     assert 100 < len(run.digits.labels) < 256
     assert not is_held_out(describe(run.digits.x_0(), run.digits.labels)).any()
     assert run.digits.sha256 == few.sha256
 
 
 def test_a_run_with_a_frozen_part_goes_on_bit_for_bit(few, tmp_path):
-    recipe = replace(LIVE["words"], steps=4, batch=8)
+    recipe = replace(LIVE["text_unet"], steps=4, batch=8)
     whole = train(recipe, few, progress=False)
     run = begin(recipe, few)
     steps = training_steps(recipe, few, run=run)
@@ -103,12 +103,12 @@ def test_a_run_with_a_frozen_part_goes_on_bit_for_bit(few, tmp_path):
 
 def test_an_encoder_of_another_data_set_is_refused(few):
     with pytest.raises(InputError, match="another data set"):
-        begin(LIVE["words"], few._replace(sha256="0" * 64))
+        begin(LIVE["text_unet"], few._replace(sha256="0" * 64))
 
 
 @pytest.fixture(scope="module")
-def words():
-    return load("words")
+def text_unet():
+    return load("text_unet")
 
 
 def guess(eps, x_t, t):
@@ -116,34 +116,34 @@ def guess(eps, x_t, t):
         return eps(x_t, t)
 
 
-def test_w_minus_1_is_the_empty_sentence_and_0_the_plain_model(words):
+def test_w_minus_1_is_the_empty_sentence_and_0_the_plain_model(text_unet):
     tokens, x_t, t = to_tokens(["a thick seven", "一个细的三"]), start_noise(2, 0), torch.tensor([600, 900])
-    net, text = words.net["unet"], words.net["text"]
-    unguided = guess(cfg_words(words).denoiser(tokens, -1.0), x_t, t)
-    assert_close(unguided, guess(clipped(bind(net, text(to_tokens(["", ""]))), words.schedule), x_t, t), rtol=0, atol=1e-5)
-    plain = guess(cfg_words(words).denoiser(tokens, 0.0), x_t, t)
-    assert_close(plain, guess(clipped(bind(net, text(tokens)), words.schedule), x_t, t), rtol=0, atol=1e-5)
+    net, text = text_unet.net["unet"], text_unet.net["text"]
+    unguided = guess(cfg_text(text_unet).denoiser(tokens, -1.0), x_t, t)
+    assert_close(unguided, guess(clipped(bind(net, text(to_tokens(["", ""]))), text_unet.schedule), x_t, t), rtol=0, atol=1e-5)
+    plain = guess(cfg_text(text_unet).denoiser(tokens, 0.0), x_t, t)
+    assert_close(plain, guess(clipped(bind(net, text(tokens)), text_unet.schedule), x_t, t), rtol=0, atol=1e-5)
     assert not torch.allclose(plain, unguided, atol=1e-2)
 
 
-def test_a_negative_sentence_takes_the_null_s_place(words):
+def test_a_negative_sentence_takes_the_null_s_place(text_unet):
     tokens, x_t, t = to_tokens(["a seven"]), start_noise(1, 0), torch.tensor([700])
-    by = cfg_words(words, negative="a thin seven")
+    by = cfg_text(text_unet, negative="a thin seven")
     drawn_away = guess(by.denoiser(tokens, -1.0), x_t, t)
-    asked = guess(cfg_words(words).denoiser(to_tokens(["a thin seven"]), 0.0), x_t, t)
+    asked = guess(cfg_text(text_unet).denoiser(to_tokens(["a thin seven"]), 0.0), x_t, t)
     assert_close(drawn_away, asked, rtol=0, atol=1e-5)
     with pytest.raises(InputError, match="no word 'ugly'"):
-        cfg_words(words, negative="an ugly digit")
+        cfg_text(text_unet, negative="an ugly digit")
 
 
-def test_padding_and_order_of_a_batch_do_not_change_a_sample(words):
-    alone = generate(cfg_words(words), to_tokens(["number 7"]), w=1.0, steps=3)
-    among = generate(cfg_words(words), to_tokens(["number 7", "a thick, wide seven, slanted to the left"]), w=1.0, steps=3)
+def test_padding_and_order_of_a_batch_do_not_change_a_sample(text_unet):
+    alone = generate(cfg_text(text_unet), to_tokens(["number 7"]), w=1.0, steps=3)
+    among = generate(cfg_text(text_unet), to_tokens(["number 7", "a thick, wide seven, slanted to the left"]), w=1.0, steps=3)
     assert_close(among[:1], alone, rtol=0, atol=1e-3)
 
 
 def test_recipes_say_what_they_leave_out():
-    assert RECIPES["words"].facts()["digits"] == "without_held_out"
-    assert RECIPES["words"].facts()["frozen"] == "text"
-    assert "frozen" not in RECIPES["unet"].facts()
-    assert "digits" not in RECIPES["unet"].facts()
+    assert RECIPES["text_unet"].metadata()["digits"] == "without_held_out"
+    assert RECIPES["text_unet"].metadata()["frozen"] == "clip"
+    assert "frozen" not in RECIPES["unet"].metadata()
+    assert "digits" not in RECIPES["unet"].metadata()

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from minidiff.datasets.mnist import Digits, load_digits
 from minidiff.diffusion.process import q_sample
 from minidiff.diffusion.schedule import cosine
-from minidiff.digits.mnist import Digits, load_digits
 from minidiff.nets.unet import VPrediction
 from minidiff.symbols import InputError
 from minidiff.training import loop, losses
-from minidiff.training.draws import Draws
+from minidiff.training.distributed import BatchRNG
 from minidiff.training.loop import curve, learning_rate, train, training_steps
 from minidiff.training.recipes import LIVE, RECIPES
-from minidiff.training.runs import begin
+from minidiff.training.state import begin
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def digits() -> Digits:
 def test_simple_loss_is_0_for_the_truth_and_1_for_silence():
     schedule, g = cosine(), torch.Generator().manual_seed(0)
     x_0, noise = torch.randn(2, 500, 1, 28, 28, generator=g).unbind(0)
-    t = Draws(g).levels(len(x_0), 1, schedule.T)
+    t = BatchRNG(g).levels(len(x_0), 1, schedule.T)
 
     def knows(x_t, level):
         assert torch.equal(x_t, q_sample(x_0, t, noise, schedule))
@@ -46,7 +46,7 @@ def test_v_loss_is_the_square_of_the_miss_of_v():
     """v = sqrt(abar) noise - sqrt(1 - abar) x_0, written out here; t = T, where 1 / abar is above 10^8, included."""
     schedule, g = cosine(), torch.Generator().manual_seed(0)
     x_0, noise, v_hat = torch.randn(3, 50, 1, 28, 28, generator=g).unbind(0)
-    x_0[0], t = x_0[0].clamp(-1, 1), Draws(g).levels(50, 1, schedule.T)
+    x_0[0], t = x_0[0].clamp(-1, 1), BatchRNG(g).levels(50, 1, schedule.T)
     t[:3] = torch.tensor([1, 999, 1000])
     a = schedule.abar[t][:, None, None, None]
     v = a.sqrt() * noise - (1 - a).sqrt() * x_0
@@ -63,7 +63,7 @@ def test_v_loss_is_the_square_of_the_miss_of_v():
 @pytest.mark.parametrize("lowest", [0, 1])
 def test_every_level_is_drawn_equally_often(lowest):
     schedule, n = cosine(T=20), 100_000
-    counts = Draws(torch.Generator().manual_seed(0)).levels(n, lowest, schedule.T).bincount(minlength=21)
+    counts = BatchRNG(torch.Generator().manual_seed(0)).levels(n, lowest, schedule.T).bincount(minlength=21)
     expected = n / (21 - lowest)
     assert counts[:lowest].sum() == 0
     assert ((counts[lowest:] - expected).abs() < 5 * math.sqrt(expected)).all()
@@ -72,20 +72,20 @@ def test_every_level_is_drawn_equally_often(lowest):
 def test_middle_levels_are_logit_normal():
     """logit(t / T) has the quantiles of N(mean, spread^2), and t lies in 1..T whatever the numbers."""
     n, T = 100_000, 1000
-    t = Draws(torch.Generator().manual_seed(0)).middle_levels(n, T, 0.5, 0.9)
+    t = BatchRNG(torch.Generator().manual_seed(0)).middle_levels(n, T, 0.5, 0.9)
     normal = torch.distributions.Normal(0.5, 0.9)
     for level in (200, 500, 622, 900):
         expected = normal.cdf(torch.logit(torch.tensor(level / T))).item()
         share = (t <= level).double().mean().item()
         assert abs(share - expected) < 5 * math.sqrt(expected * (1 - expected) / n), level
-    wild = Draws(torch.Generator().manual_seed(0)).middle_levels(1000, T, 0.0, 100.0)
+    wild = BatchRNG(torch.Generator().manual_seed(0)).middle_levels(1000, T, 0.0, 100.0)
     assert (wild.min(), wild.max()) == (1, T)
 
 
 def test_mixed_levels_are_uniform_for_a_share_and_from_the_middle_for_the_rest():
     """P(t <= k) = share k / T + (1 - share) P(middle <= k); t = 1..99, which the middle hardly has, come from the share."""
     n, T, share = 200_000, 1000, 0.2
-    t = Draws(torch.Generator().manual_seed(0)).mixed_levels(n, T, 0.5, 0.9, share)
+    t = BatchRNG(torch.Generator().manual_seed(0)).mixed_levels(n, T, 0.5, 0.9, share)
     normal = torch.distributions.Normal(0.5, 0.9)
     for level in (99, 300, 622, 900):
         expected = share * level / T + (1 - share) * normal.cdf(torch.logit(torch.tensor(level / T))).item()
@@ -110,7 +110,7 @@ def test_unet_loss_drops_a_tenth_of_the_labels():
 
     net = nn.ModuleDict({"unet": Silence(), "classes": Classes()})
     n = 20_000
-    losses.unet_loss(net, torch.zeros(n, 1, 1, 1), torch.arange(n) % 10, cosine(), Draws(torch.Generator().manual_seed(0)))
+    losses.unet_loss(net, torch.zeros(n, 1, 1, 1), torch.arange(n) % 10, cosine(), BatchRNG(torch.Generator().manual_seed(0)))
     share = (seen[0] == 10).double().mean().item()
     assert abs(share - 0.1) < 5 * math.sqrt(0.1 * 0.9 / n)
 
@@ -126,7 +126,7 @@ def test_denoisers_are_trained_on_every_level_and_never_on_level_0(name):
 
     net = RECIPES[name].build(10, cosine())
     net["unet"] = Silence()
-    RECIPES[name].loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), Draws(torch.Generator()))
+    RECIPES[name].loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), BatchRNG(torch.Generator()))
     assert levels[0].unique().tolist() == list(range(1, 10))
 
 
@@ -139,7 +139,9 @@ def test_classifier_loss_sees_clean_images_too():
             return torch.zeros(len(t), 10)
 
     net = nn.ModuleDict({"classifier": Classifier()})
-    loss = losses.classifier_loss(net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), Draws(torch.Generator()))
+    loss = losses.classifier_loss(
+        net, torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10, cosine(T=9), BatchRNG(torch.Generator())
+    )
     assert loss.item() == pytest.approx(math.log(10), rel=1e-5)
     assert levels[0].unique().tolist() == list(range(10))
 
@@ -147,7 +149,7 @@ def test_classifier_loss_sees_clean_images_too():
 def test_jitter_moves_images_and_keeps_background():
     x_0 = torch.full((64, 1, 28, 28), -1.0)
     x_0[:, :, 12:16, 12:16] = 1.0
-    moved = losses.jitter(x_0, Draws(torch.Generator().manual_seed(0)))
+    moved = losses.jitter(x_0, BatchRNG(torch.Generator().manual_seed(0)))
     assert_close(moved[:, :, 0, :], torch.full((64, 1, 28), -1.0))
     assert_close(moved[:, :, :, -1], torch.full((64, 1, 28), -1.0))
     rows = torch.arange(28).float()
@@ -173,7 +175,7 @@ def test_seconds_limit_a_run_and_its_learning_rate_fits_itself(digits, monkeypat
     """A clock that moves by one second between readings: a step takes one, 8 seconds are 8 steps, and the rate ends at 0."""
     ticks = itertools.count()
     monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(ticks)))
-    run = begin(replace(RECIPES["judge"], seconds=8.0, batch=4, warmup=2, peak_lr=1.0), digits)
+    run = begin(replace(RECIPES["evaluator"], seconds=8.0, batch=4, warmup=2, peak_lr=1.0), digits)
     rates = []
     for state in training_steps(run.recipe, digits, run=run):
         rates += [group["lr"] for optimizer in run.optimizers for group in optimizer.param_groups]
@@ -183,7 +185,7 @@ def test_seconds_limit_a_run_and_its_learning_rate_fits_itself(digits, monkeypat
 
 def test_every_image_is_seen_once_an_epoch(digits):
     few = Digits(digits.images[:10], digits.labels[:10], digits.sha256)
-    run = begin(replace(RECIPES["judge"], batch=4), few)
+    run = begin(replace(RECIPES["evaluator"], batch=4), few)
     rows = torch.cat([run.next_rows() for _ in range(5)])
     assert sorted(rows[:10].tolist()) == list(range(10))
     assert sorted(rows[10:].tolist()) == list(range(10))
@@ -196,7 +198,7 @@ def test_every_model_learns_a_little(name, digits):
     recipe = replace(RECIPES[name], steps=20, batch=32, warmup=5)
     seen = [state.loss for state in training_steps(recipe, digits)]
     assert len(seen) == 20
-    falls = 0.99 if name == "text" else 0.95  # the contrastive loss says nothing for some forty steps (lesson 11)
+    falls = 0.99 if name == "clip" else 0.95  # the contrastive loss says nothing for some forty steps (lesson 11)
     assert sum(seen[-4:]) < falls * sum(seen[:4])
 
 
@@ -216,13 +218,13 @@ def test_training_leaves_the_global_generator_alone(digits):
 
 def test_average_is_the_formula(digits):
     """By definition, not by recursion: the weights after step k count as k^p - (k - 1)^p, which is about k^(p - 1)."""
-    recipe, power = replace(RECIPES["judge"], steps=4, batch=8, ema_power=3, warmup=1, peak_lr=0.01), 3
+    recipe, power = replace(RECIPES["evaluator"], steps=4, batch=8, ema_power=3, warmup=1, peak_lr=0.01), 3
     run = begin(recipe, digits)
     raw = []
     for state in training_steps(recipe, digits, run=run):  # noqa: B007, used after the loop
-        raw.append(run.net["judge"].head.bias.detach().clone())
+        raw.append(run.net["evaluator"].head.bias.detach().clone())
     weights = torch.tensor([k**power - (k - 1) ** power for k in range(1, 5)]) / 4**power
-    assert_close(state.average["judge"].head.bias, sum(w * bias for w, bias in zip(weights, raw, strict=True)))
+    assert_close(state.average["evaluator"].head.bias, sum(w * bias for w, bias in zip(weights, raw, strict=True)))
     assert not torch.allclose(raw[-2], raw[-1])
 
 
@@ -278,7 +280,7 @@ def test_a_lesson_takes_no_more_steps_than_fit(one, limit, steps, best, digits, 
 
 
 def test_fitting_really_takes_steps_and_refuses_a_wrong_limit(digits, monkeypatch):
-    recipe = replace(LIVE["judge"], steps=900, batch=8)
+    recipe = replace(LIVE["evaluator"], steps=900, batch=8)
     monkeypatch.setenv("MINIDIFF_SECONDS", "1e-3")
     assert loop.fit_to_time_budget(recipe, digits).steps == loop.LEAST
     monkeypatch.setenv("MINIDIFF_SECONDS", "1e6")

@@ -27,7 +27,7 @@ from minidiff.teaching.checks.noise import (
     x_0_from_v,
 )
 from minidiff.teaching.checks.reading import averaged, overconfidence
-from minidiff.teaching.checks.unasked import new_noise
+from minidiff.teaching.checks.stochastic import new_noise
 from minidiff.teaching.checks.verdict import CORRECT
 from minidiff.teaching.checks.words import away_from, contrastive
 

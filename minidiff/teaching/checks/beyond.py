@@ -70,7 +70,7 @@ def own_scale(answer: Callable[[float, float, float], float]) -> str:
         return lambda now, then, scale: rule(*factors(now, then), scale)
 
     rules: dict[str, Callable] = {
-        "The two factors are subtracted: CFG adds its noise again with both, CFG++ with eps_null alone.": (
+        "The two factors are subtracted: CFG adds its noise again with both, CFG++ with eps_uncond alone.": (
             with_factors(lambda a, b, scale: scale * a / (a + b))
         ),
         "The sign is wrong: a is the larger of the two, and s is positive.": with_factors(

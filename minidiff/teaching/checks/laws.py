@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minidiff.exact import powered
-from minidiff.exact.gaussians import GaussianPair
+from minidiff.analytic import smc
+from minidiff.analytic.gaussians import GaussianPair
 from minidiff.teaching.checks.verdict import CORRECT, verdict
 
 
@@ -37,10 +37,8 @@ def effective_number(answer: Callable[[Float[Tensor, "rows"]], float]) -> str:
     log_weight = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     moderate, extreme = [log_weight, log_weight + 3], [log_weight - 2000, log_weight + 2000]
     mistakes = {
-        "That is the share of rows, not their number: leave out the division by n.": lambda logs: (
-            powered.effective_number(logs) / 50
-        ),
-        "That is 1 over it: the square of the sum belongs on top.": lambda logs: 1 / powered.effective_number(logs),
+        "That is the share of rows, not their number: leave out the division by n.": lambda logs: smc.effective_number(logs) / 50,
+        "That is 1 over it: the square of the sum belongs on top.": lambda logs: 1 / smc.effective_number(logs),
         "A number near 1 counts rows by the largest weight alone: square and sum all of them.": (
             lambda logs: 1 / torch.softmax(logs, 0).max()
         ),
@@ -54,7 +52,7 @@ def effective_number(answer: Callable[[Float[Tensor, "rows"]], float]) -> str:
             return _floats([rule(logs.clone()) for logs in sets])
 
         named = {text: values(rule) for text, rule in mistakes.items()}
-        return verdict(lambda: values(answer), values(powered.effective_number), named)
+        return verdict(lambda: values(answer), values(smc.effective_number), named)
 
     if said(moderate) == CORRECT != said(extreme):
         return "Right for moderate weights, but exp(-2000) is 0 and exp(2000) infinite: take out the largest logarithm first."

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from minidiff.diffusion.samplers import ddim_path
-from minidiff.diffusion.schedule import NoiseSchedule, at, cosine, linear
+from minidiff.diffusion.schedule import NoiseSchedule, cosine, extract, linear
 from minidiff.symbols import Points, Table
 from minidiff.teaching.checks.verdict import CORRECT, normal, number, verdict
 
@@ -51,7 +51,7 @@ def x_0_from_v(answer: Callable[[Points, Points, float], Points]) -> str:
 def weighted_loss(answer: Callable[[int], float]) -> str:
     """answer(t) -> the weight of |eps - eps_hat|^2 at level t in the variational bound, with sigma_t^2 = beta_t."""
     schedule, t = cosine(), torch.tensor([2, 10, 100, 500, 900])
-    beta, abar = (at(table, t, table[t]) for table in (schedule.beta, schedule.abar))
+    beta, abar = (extract(table, t, table[t]) for table in (schedule.beta, schedule.abar))
     right = beta / (2 * (1 - beta) * (1 - abar))
     mistakes = {
         "The 2 is missing: the KL of two Gaussians is |difference|^2 / (2 sigma^2).": 2 * right,

@@ -1,0 +1,187 @@
+"""What shipped weights are worth: measured, written into their files and into data/weights/README.md.
+
+python -m minidiff.experiments.model_cards [NAME ...] measures these only, and keeps what is known of the others.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from minidiff.datasets.captions import ATTRIBUTES
+from minidiff.datasets.mnist import Digits
+from minidiff.diffusion.guidance import clipped
+from minidiff.diffusion.process import draw_noise, q_sample
+from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.evaluation.metrics import background_noise, class_accuracy, confident, share_error
+from minidiff.evaluation.reference import Reference, reference
+from minidiff.experiments.text_guidance import MET, asked_for, drawn, measured_row, retrieval, ruler
+from minidiff.nets.unet import bind
+from minidiff.sampling import cfg, generate
+from minidiff.settings import device
+from minidiff.symbols import Denoiser, Images
+from minidiff.training.checkpoints import PRETRAINED, Checkpoint, load, save, write_atomically
+from minidiff.training.recipes import RECIPES
+
+N, STEPS, SEED, W_OF_WORDS = 1_000, 50, 0, 2.0
+LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes are hard to tell apart for anybody
+
+
+def of_unet(unet: Checkpoint, by: Reference, n: int = N) -> dict:
+    """CFG samples at w = 1 and w = 0: the share class accuracy, and the Frechet distance in units of the floor."""
+    y = torch.arange(10).repeat_interleave(n // 10).to(device())
+    found, floor = {}, by.balanced_floor(n // 10)
+    for w in (1.0, 0.0):
+        x_0 = generate(lambda rows, w=w: cfg(unet, rows, w), y, unet.schedule, STEPS, seed=SEED)
+        verdict = class_accuracy(by.evaluator, x_0, y)
+        found |= {f"accuracy_w{w:g}": verdict.accuracy, f"accuracy_w{w:g}_error": verdict.accuracy_error}
+        found[f"frechet_w{w:g}"] = round(by.frechet(x_0) / floor, 4)
+    return found
+
+
+def of_ddpm(ddpm: Checkpoint, by: Reference, n: int = N) -> dict:
+    """Unconditional samples: the share of which the judge is over 0.9 sure, and the Frechet distance in units of the floor."""
+    return of_unconditional(unconditional_samples(bind(ddpm.net["unet"]), ddpm.schedule, n), by)
+
+
+def unconditional_samples(eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0) -> Images:
+    """n samples of a denoiser that is told nothing, from SEED; eta > 0: with fresh noise in every DDIM step."""
+    rows = torch.zeros(n, dtype=torch.long, device=device())
+    return generate(lambda rows: clipped(eps, schedule), rows, schedule, STEPS, eta, SEED)
+
+
+def of_unconditional(x_0: Images, by: Reference) -> dict:
+    """Images that nobody asked for: the share of which the judge is sure, the Frechet distance in floors, the grain."""
+    sure, n = confident(by.evaluator, x_0), len(x_0)
+    found = {
+        "confident": sure,
+        "confident_error": share_error(round(sure * n), n),
+        "frechet": round(by.frechet(x_0) / by.floor(n), 4),
+    }
+    return {**found, "background_noise_percent": round(100 * background_noise(x_0), 4)}
+
+
+def of_classifier(classifier: Checkpoint, by: Reference) -> dict:
+    """Accuracy on the noised test images, level by level."""
+    found = {}
+    for t, right, n in accuracies(classifier, by.test):
+        found |= {f"accuracy_t{t}": right, f"accuracy_t{t}_error": share_error(round(right * n), n)}
+    return found
+
+
+def of_evaluator(evaluator: Checkpoint, by: Reference) -> dict:
+    """Accuracy on the clean test images."""
+    verdict = class_accuracy(evaluator, by.test.x_0().to(device()), by.test.labels.to(device()))
+    return {"accuracy": verdict.accuracy, "accuracy_error": verdict.accuracy_error}
+
+
+def of_clip(text: Checkpoint, by: Reference) -> dict:
+    """1,000 test images, shuffled, against all full sentences: shares of best matches with the right digit and styles."""
+    found = retrieval(text, by.test)
+    values = {}
+    for name, right in zip(ATTRIBUTES, found.sentence_for_image.tolist(), strict=True):
+        values |= {f"finds_{name}": right, f"finds_{name}_error": share_error(round(right * found.images), found.images)}
+    return values
+
+
+def of_text_unet(text_unet: Checkpoint, by: Reference, n: int = N) -> dict:
+    """CFG samples from sentences at w = 2: class accuracy, style in the third that was asked for; pairs held out, and seen."""
+    against, values = ruler(by.evaluator), {}
+    for held_out, name in ((True, "held_out"), (False, "seen")):
+        asked = asked_for(held_out, n)
+        row = measured_row(against, drawn(text_unet, asked, W_OF_WORDS), asked, name, W_OF_WORDS)._asdict()
+        for what in MET:
+            values |= {f"{name}_{what}": row[what], f"{name}_{what}_error": row[f"{what}_error"]}
+    return values
+
+
+MEASURES: Mapping[str, Callable[[Checkpoint, Reference], dict]] = {
+    "ddpm": of_ddpm,
+    "classifier": of_classifier,
+    "unet": of_unet,
+    "evaluator": of_evaluator,
+    "clip": of_clip,
+    "text_unet": of_text_unet,
+}
+
+
+def accuracies(classifier: Checkpoint, test: Digits, levels: tuple[int, ...] = LEVELS) -> list[tuple[int, float, int]]:
+    """(t, share of n noised test images that are classified rightly, n); the same noise for every classifier."""
+    generator, found = torch.Generator().manual_seed(SEED), []
+    for level in levels:
+        right = 0
+        for x_0, y in zip(test.x_0().split(500), test.labels.split(500), strict=True):
+            t = torch.full((len(y),), level)
+            x_t = q_sample(x_0, t, draw_noise(x_0, generator), classifier.schedule)
+            with torch.no_grad():
+                guess = classifier.net["classifier"](x_t.to(device()), t.to(device())).argmax(dim=1).cpu()
+            right += int((guess == y).sum())
+        found.append((level, right / len(test.labels), len(test.labels)))
+    return found
+
+
+def as_text(quality: Mapping[str, float]) -> str:
+    """What a measure found, for people: shares in per cent with their standard errors, distances in floors."""
+    parts = []
+    for key, value in quality.items():
+        if f"{key}_error" in quality:
+            parts.append(f"{key} {100 * value:.2f} ± {100 * quality[f'{key}_error']:.2f} %")
+        elif not key.endswith("_error"):
+            parts.append(f"{key} {value:.2f}")
+    return "; ".join(parts)
+
+
+def as_markdown(metadata: Mapping[str, dict]) -> str:
+    """data/weights/README.md from the metadata of the files."""
+    lines = [
+        "# The shipped weights",
+        "",
+        "Made by `make train`; this page is made from the files' own metadata by `make quality`, which measures each model:",
+        f"n = {N:,} samples, DDIM with {STEPS} steps, seed {SEED}, ± one standard error; classifiers on the 10,000 test images.",
+        "confident: the share of samples of which the judge is over 0.9 sure. frechet: in the judge's features, against the",
+        f"60,000 training images, in units of what {N:,} real test images get: classes as they come for ddpm, of every class the",
+        "same number for unet, as its samples are. _w1, _w0:",
+        "at this w. background_noise_percent: pixels in the corners that are not black. finds_: of 1,000 test images, drawn at random,",
+        "how many find a sentence with the right word, among all 270. held_out_, seen_: pairs of digit and style that training",
+        f"never saw, and the others, from sentences at w = {W_OF_WORDS:g}; _in_bin: in the third that was asked for. Weights are",
+        "float16, the schedule's betas float64.",
+        "",
+        "| file | trained by | images seen | minutes | precision | seed | measured |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, fact in metadata.items():
+        recipe = f"{fact['recipe']['steps']:,} steps of {fact['recipe']['batch']}"
+        how = f"{fact['device']}, {fact['precision']}"
+        cells = [
+            f"{name}.safetensors",
+            recipe,
+            f"{fact['images_seen']:,}",
+            fact["minutes"],
+            how,
+            fact["seed"],
+            as_text(fact["quality"]),
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    (data,) = {fact["data_sha256"] for fact in metadata.values()}
+    return "\n".join([*lines, "", f"All were trained on the data set with SHA-256 {data}.", ""])
+
+
+def main(chosen: Sequence[str] = (), folder: Path = PRETRAINED) -> None:
+    """Measure the chosen models in the folder (default: all), write what was found into their files, and all into README.md."""
+    models = {name: load(name, folder / f"{name}.safetensors") for name in RECIPES}
+    for model in models.values():
+        model.net.to(device())
+    by, metadata = reference(models["evaluator"]), {}
+    for name, model in models.items():
+        metadata[name] = model.metadata
+        if chosen and name not in chosen:
+            continue
+        metadata[name] = {**model.metadata, "quality": MEASURES[name](model, by)}
+        save(folder / f"{name}.safetensors", Checkpoint(model.net, model.schedule, metadata[name]))
+        print(f"{name}: {as_text(metadata[name]['quality'])}", flush=True)
+    write_atomically(folder / "README.md", as_markdown(metadata).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

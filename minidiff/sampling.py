@@ -1,0 +1,139 @@
+"""Models in, a denoiser out: every method of guidance as a function; and one way to run them, from x_T to images.
+
+eps = cfg(unet, y, w=2.0)                                   # the condition and the weight are bound
+x_0 = sample(eps, start_noise(len(y), seed=0), unet.schedule)
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from tqdm import tqdm
+
+from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped
+from minidiff.diffusion.process import draw_noise
+from minidiff.diffusion.samplers import Sample, ddim_path, final_sample
+from minidiff.diffusion.schedule import NoiseSchedule
+from minidiff.diffusion.variants import autoguided
+from minidiff.nets.classifier import log_prob_of
+from minidiff.nets.unet import bind, checked_labels
+from minidiff.settings import autocast, sampling_precision, torch_as_it_starts
+from minidiff.symbols import Conditions, Denoiser, Images, Labels, Tokens, Weight
+from minidiff.training.checkpoints import Checkpoint, same_origin
+from minidiff.training.sentences import to_tokens
+
+BATCH = 250  # images sampled at once: well under 1 GB, gradients included
+
+
+def predictions(unet: Checkpoint, y: Labels) -> tuple[Denoiser, Denoiser]:
+    """eps(x_t, t, y) and eps(x_t, t) of one conditional U-Net: what classifier-free guidance combines."""
+    net, classes = unet.net["unet"], unet.net["classes"]
+    y = checked_labels(y, classes.null, net)
+    return bind(net, classes(y)), bind(net, classes.unconditional(len(y)))
+
+
+def cfg(unet: Checkpoint, y: Labels, w: Weight) -> Denoiser:
+    """Classifier-free guidance, M6, by one conditional U-Net; x_0_hat is clipped to [-1, 1] after guidance."""
+    return clipped(classifier_free(*predictions(unet, y), w), unet.schedule)
+
+
+def cg(ddpm: Checkpoint, classifier: Checkpoint, y: Labels, w: Weight) -> Denoiser:
+    """Classifier guidance, M4, by an unconditional U-Net and a noise-conditioned classifier; x_0_hat is clipped after it.
+
+    Raises InputError unless both were trained on the same data with the same schedule.
+    """
+    return _by_classifier(ddpm, bind(ddpm.net["unet"]), classifier, y, w)
+
+
+def cg_conditional(unet: Checkpoint, classifier: Checkpoint, y: Labels, w: Weight) -> Denoiser:
+    """Classifier guidance on top of the conditional model: M4 with eps(x_t, t, y), which is what M6 starts from.
+
+    The network has used p(y|x_t) once already, so s = 1 + w, as in M6   [Dhariwal & Nichol 2021, table 4]. Errors as in cg.
+    """
+    return _by_classifier(unet, predictions(unet, y)[0], classifier, y, w)
+
+
+def cfg_text(text_unet: Checkpoint, tokens: Tokens, w: Weight, negative: str = "") -> Denoiser:
+    """Classifier-free guidance, M6, towards sentences and away from `negative`; x_0_hat is clipped after guidance.
+
+    eps_bar = (1 + w) eps(x_t, t, sentence) - w eps(x_t, t, negative); the empty sentence is the null condition, and makes this
+    M6. w = 0 is the conditional model, w = -1 draws `negative`. tokens: `to_tokens(sentences)`.
+    Raises InputError for a word that the vocabulary lacks.
+    """
+    net, text = text_unet.net["unet"], text_unet.net["text"]
+    tokens = tokens.to(next(net.parameters()).device)
+    with torch.no_grad():
+        cond, uncond = text(tokens), text(to_tokens([negative]).to(tokens.device).repeat(len(tokens), 1))
+    return clipped(classifier_free(bind(net, cond), bind(net, uncond), w), text_unet.schedule)
+
+
+def unconditional(ddpm: Checkpoint, guide: Checkpoint | None = None, w: Weight = 1.0) -> Denoiser:
+    """An unconditional network; with a weaker version of it as guide, autoguidance   [Karras 2024, 2406.02507]
+
+    eps_bar = eps + w (eps - eps_guide), x_0_hat clipped to [-1, 1] after it. Raises InputError unless both were trained on the
+    same data with the same schedule.
+    """
+    eps = bind(ddpm.net["unet"])
+    if guide:
+        same_origin(ddpm, guide)
+        eps = autoguided(eps, bind(guide.net["unet"]), w)
+    return clipped(eps, ddpm.schedule)
+
+
+def _by_classifier(model: Checkpoint, eps: Denoiser, classifier: Checkpoint, y: Labels, w: Weight) -> Denoiser:
+    same_origin(model, classifier)
+    net = classifier.net["classifier"]
+    log_prob = log_prob_of(net, checked_labels(y, net.head.out_features - 1, net))
+    return clipped(classifier_guided(eps, log_prob, model.schedule, w), model.schedule)
+
+
+def start_noise(n: int, seed: int | torch.Generator) -> Images:
+    """x_T: n images of N(0, I), drawn on the CPU from this seed. The first images do not depend on n."""
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    return draw_noise(torch.empty(n, 1, 28, 28, dtype=torch.float32, device="cpu"), generator)
+
+
+@torch_as_it_starts()
+def sample(
+    eps: Denoiser,
+    x_T: Images,
+    schedule: NoiseSchedule,
+    steps: int = 50,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+    bar: tqdm | None = None,
+) -> Images:
+    """x_0 from x_T by ddim_path with this denoiser, a row for each row of x_T; eta > 0 takes fresh noise from the generator.
+
+    The same arguments give the same images on the same machine, bit for bit. Networks compute in sampling_precision(), the steps
+    in float32. Raises InputError if the images are not finite: then w is too large.
+    """
+    with autocast(x_T.device, sampling_precision(x_T.device)):
+        return final_sample(_watched(ddim_path(eps, x_T, schedule, steps, eta, generator), bar))
+
+
+@torch_as_it_starts()
+def generate(
+    make: Callable[[Conditions], Denoiser],
+    y: Conditions,
+    schedule: NoiseSchedule,
+    steps: int = 50,
+    eta: float = 0.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> Images:
+    """One image for each row of y, on its device, BATCH at a time: `sample` with the denoiser make(rows of y).
+
+    x_T is start_noise(len(y), seed); its generator goes on with the fresh noise of eta > 0, so that images then depend on n.
+    """
+    y, generator = y.clone(), torch.Generator().manual_seed(seed)  # a clone: autograd may not keep what inference mode made
+    batches = zip(start_noise(len(y), generator).split(BATCH), y.split(BATCH), strict=True)
+    with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
+        made = [sample(make(rows), x_T.to(y.device), schedule, steps, eta, generator, bar) for x_T, rows in batches]
+    return torch.cat(made)
+
+
+def _watched(path: Iterator[Sample], bar: tqdm | None) -> Iterator[Sample]:
+    for stop in path:
+        if bar is not None:
+            bar.update(len(stop.x_t))
+        yield stop

@@ -1,0 +1,102 @@
+"""Where and how to compute: the device, the precision, the time that a lesson may train.
+
+MINIDIFF_DEVICE=cpu|cuda|auto and MINIDIFF_SECONDS=150 are for notebooks; commands have options, which set what stands below. It is
+read when it is used.
+"""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+
+import torch
+
+from minidiff.symbols import InputError
+
+PRECISIONS = ("float32", "bfloat16", "auto")
+TRAINING_PRECISION = "auto"  # bfloat16 where it is in hardware: elsewhere it is slower than float32
+SAMPLING_PRECISION = "float32"  # what everything here was measured in; the same digits everywhere, up to rounding
+COMPILE = False  # a lesson's run is over before torch.compile has earned its time back (`make bench` shows gain and cost)
+
+
+def device() -> torch.device:
+    """The device named by MINIDIFF_DEVICE; "auto" (the default) takes a GPU when there is one. Raises InputError.
+
+    On a GPU float32 convolutions are float32, not TF32 (which rounds to 1e-3), and cuDNN takes what it can repeat exactly.
+    """
+    wanted = _chosen("MINIDIFF_DEVICE", "cpu", "cuda", "auto", default="auto")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("MINIDIFF_DEVICE is cuda, but torch sees no GPU here. Set it to cpu or auto.")
+    if not torch.cuda.is_available() or wanted == "cpu":
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+    return torch.device("cuda")
+
+
+def bfloat16_is_native(where: torch.device) -> bool:
+    """True where bfloat16 arithmetic is in hardware, so that autocast gains time; elsewhere training stays in float32."""
+    if where.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def precision(where: torch.device) -> str:
+    """ "bfloat16" or "float32", in which training computes: TRAINING_PRECISION, where "auto" takes bfloat16 where it is native."""
+    return _rounded(TRAINING_PRECISION, where)
+
+
+def sampling_precision(where: torch.device) -> str:
+    """ "bfloat16" or "float32", in which networks compute while they draw: SAMPLING_PRECISION. The steps stay float32."""
+    return _rounded(SAMPLING_PRECISION, where)
+
+
+def _rounded(wanted: str, where: torch.device) -> str:
+    if wanted == "auto":
+        return "bfloat16" if bfloat16_is_native(where) else "float32"
+    return wanted
+
+
+def live_seconds() -> float:
+    """The seconds that a lesson's training may take: MINIDIFF_SECONDS, 150 by default; inf is as long as it wants.
+
+    Raises InputError for what is no positive number.
+    """
+    wanted = os.environ.get("MINIDIFF_SECONDS", "150")
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise InputError(f"MINIDIFF_SECONDS must be a positive number of seconds, or inf, got {wanted!r}.")
+    return seconds
+
+
+@contextlib.contextmanager
+def torch_as_it_starts(threads: int | None = None) -> Iterator[None]:
+    """Inside, torch's defaults are its own: float32, the CPU, autograd on, whatever a user has set; and this many CPU threads.
+
+    For everything that builds a network, trains it or draws with it: a user's settings must not change what comes out.
+    """
+    dtype, before = torch.get_default_dtype(), torch.get_num_threads()
+    torch.set_default_dtype(torch.float32)
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(before)
+
+
+def autocast(where: torch.device, rounded: str) -> torch.autocast:
+    """A context for the forward pass in this precision: bfloat16, or nothing at all for float32. Weights stay float32."""
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=rounded == "bfloat16")
+
+
+def _chosen(name: str, *words: str, default: str) -> str:
+    """The word that the environment gives this name. Raises InputError for a word that is none of these."""
+    wanted = os.environ.get(name, default)
+    if wanted not in words:
+        raise InputError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {wanted!r}.")
+    return wanted

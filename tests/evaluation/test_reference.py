@@ -1,0 +1,13 @@
+"""What samples are compared with belongs to the networks that drew them."""
+
+import pytest
+
+from minidiff.evaluation.reference import reference
+from minidiff.symbols import InputError
+from minidiff.training.checkpoints import load
+
+
+def test_a_judge_of_another_data_set_is_refused():
+    evaluator = load("evaluator")
+    with pytest.raises(InputError, match="trained on another data set .* Set MINIDIFF_DATA to the folder"):
+        reference(evaluator._replace(metadata={**evaluator.metadata, "data_sha256": "f" * 64}))

@@ -1,0 +1,43 @@
+"""Where training computes, and how, as the environment says it."""
+
+import pytest
+import torch
+
+from minidiff import settings as devices
+from minidiff.settings import device, sampling_precision
+from minidiff.symbols import InputError
+
+
+def test_device_setting(monkeypatch):
+    monkeypatch.setenv("MINIDIFF_DEVICE", "cpu")
+    assert device() == torch.device("cpu")
+    monkeypatch.setenv("MINIDIFF_DEVICE", "tpu")
+    with pytest.raises(InputError, match="must be cpu, cuda or auto, got 'tpu'"):
+        device()
+    monkeypatch.setenv("MINIDIFF_DEVICE", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no GPU here"):
+        device()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_networks_draw_in_float32_unless_asked(monkeypatch, native):
+    """auto takes bfloat16 where it is native, the word itself takes it anywhere."""
+    monkeypatch.setattr(devices, "bfloat16_is_native", lambda where: native)
+    monkeypatch.delenv("MINIDIFF_SAMPLING", raising=False)
+    assert sampling_precision(torch.device("cpu")) == "float32"
+    for wanted, rounded in (("float32", "float32"), ("bfloat16", "bfloat16"), ("auto", "bfloat16" if native else "float32")):
+        monkeypatch.setenv("MINIDIFF_SAMPLING", wanted)
+        assert sampling_precision(torch.device("cpu")) == rounded
+    monkeypatch.setenv("MINIDIFF_SAMPLING", "float16")
+    with pytest.raises(InputError, match="MINIDIFF_SAMPLING must be float32, bfloat16 or auto, got 'float16'"):
+        sampling_precision(torch.device("cpu"))
+
+
+def test_on_a_gpu_float32_is_float32_and_repeats(monkeypatch):
+    for flag, before in (("allow_tf32", True), ("deterministic", False)):
+        monkeypatch.setattr(torch.backends.cudnn, flag, before)
+    monkeypatch.setenv("MINIDIFF_DEVICE", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device() == torch.device("cuda")
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == (False, True)
