@@ -3,7 +3,7 @@
     python book/export.py FOLDER
 
 writes unet.onnx and ddpm.onnx (their guess of v, see VPrediction), gradient.onnx (of log p(y | x_t), by the noisy classifier),
-judge.onnx (logits) and schedule.json. The batch is free; weights stay in half precision, as they are shipped, and are computed
+evaluator.onnx (logits) and schedule.json. The batch is free; weights stay in half precision, as they are shipped, and are computed
 in float32. Each file is checked against PyTorch.
 """
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from minidiff.experiments.variant_methods import unconditional
 
 import minidiff as md
 
@@ -21,12 +20,12 @@ def digits() -> md.Digits:
 def results() -> dict[str, torch.Tensor]:
     """What the commands compute, made small: every method, sentences, training, guidance by hand, tables."""
     unet, ddpm, classifier, text_unet = (md.load(name) for name in ("unet", "ddpm", "classifier", "text_unet"))
-    y = torch.tensor([3, 8], device="cpu")
+    y, x_T = torch.tensor([3, 8], device="cpu"), md.start_noise(2, 0)
     found = {
-        "cfg": md.generate(md.cfg(unet), y, 2.0, steps=2),
-        "cg": md.generate(md.cg(ddpm, classifier), y, 2.0, steps=2),
-        "unconditional": md.generate(unconditional(ddpm), y, 0.0, steps=2),
-        "text_unet": md.generate(md.cfg_text(text_unet), md.to_tokens(["a thick seven"]), 2.0, steps=2),
+        "cfg": md.sample(md.cfg(unet, y, 2.0), x_T, unet.schedule, 2),
+        "cg": md.sample(md.cg(ddpm, classifier, y, 2.0), x_T, ddpm.schedule, 2),
+        "unconditional": md.generate(lambda rows: md.unconditional(ddpm), y, ddpm.schedule, 2, eta=1.0),
+        "text_unet": md.sample(md.cfg_text(text_unet, md.to_tokens(["a thick seven"] * 2), 2.0), x_T, text_unet.schedule, 2),
         "schedule": md.cosine().beta,
         "strokes": md.strokes(digits().x_0()),
         "mixture": md.three_classes(md.cosine()).sample(5, torch.Generator("cpu").manual_seed(0))[0],

@@ -5,7 +5,7 @@ import { Networks } from "./networks.js";
 import { normals } from "./noise.js";
 
 const PIXELS = 784;
-const NEEDS = { cfg: ["unet", "judge"], cg: ["ddpm", "gradient", "judge"] };
+const NEEDS = { cfg: ["unet", "evaluator"], cg: ["ddpm", "gradient", "evaluator"] };
 
 export class Sampler {
   #networks = new Networks();
@@ -31,7 +31,7 @@ export class Sampler {
    * noise: 784 numbers for each digit; left out: those of `seed`, as minidiff.start_noise.
    * onStep({ t, x_t }, path) is called at every stop.
    * Resolves to { x_0, read, seconds, path: [{ t, x_t }] }, pixels in [-1, 1]; to null if a later call took its place.
-   * read: the digit that the judge sees in each image. Rejects with a sentence where something is missing or out of range.
+   * read: the digit that the evaluation classifier sees in each image. Rejects with a sentence where something is missing or out of range.
    */
   async sample({ digits, method = "cfg", w = 1, steps = 20, seed = 0, noise = null }, onStep = () => {}) {
     const x_T = Float32Array.from(noise ?? normals(PIXELS * digits.length, seed));
@@ -59,9 +59,9 @@ export class Sampler {
     return classifierGuided(eps("ddpm"), network("gradient"), digits, abar, w);
   }
 
-  /** The digit that the judge, a classifier of clean images that guides nobody, reads in each image. */
+  /** The digit that the evaluation classifier, which guides nobody, reads in each image. */
   async #read(x_0) {
-    const logits = await this.#networks.run("judge", { x_t: x_0 });
+    const logits = await this.#networks.run("evaluator", { x_t: x_0 });
     const classes = this.#networks.classes;
     return Array.from({ length: logits.length / classes }, (_, row) => {
       const of = logits.subarray(row * classes, (row + 1) * classes);

@@ -4,7 +4,7 @@ import { scaleOf } from "./diffusion.js";
 
 const METHOD = { cfg: "classifier-free guidance", cg: "classifier guidance" };
 
-/** What both rows show, and how many images the judge reads as they were asked for. */
+/** What both rows show, and how many images the evaluation classifier reads as they were asked for. */
 export function whatYouSee(request, guided, unguided) {
   const { method, digits, w, steps, seed } = request;
   const how = `by ${METHOD[method]} with ${weight(method, w)}`;
@@ -14,7 +14,7 @@ export function whatYouSee(request, guided, unguided) {
   const right = (row) => row.read.filter((digit, i) => digit === digits[i]).length;
   const told = method === "cfg" ? "was told the digit, but not pushed" : "was told nothing";
   return (
-    `${asking} The judge reads ${share(right(guided), n)} as asked in the guided row and ${right(unguided)} of ${n} in the row ` +
+    `${asking} The evaluation classifier reads ${share(right(guided), n)} as asked in the guided row and ${right(unguided)} of ${n} in the row ` +
     `below, which started from the same noise and ${told}.`
   );
 }

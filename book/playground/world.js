@@ -1,4 +1,4 @@
-// A world on a line whose answers are known: three Gaussians, a class each (minidiff.exact.mixtures in one dimension).
+// A world on a line whose answers are known: three Gaussians, a class each (minidiff.analytic.gaussian_mixture in one dimension).
 
 import { ddimStops } from "./diffusion.js";
 

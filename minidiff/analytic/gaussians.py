@@ -13,47 +13,47 @@ from minidiff.symbols import Denoiser, InputError, Points, Steps, Table
 
 @dataclass(frozen=True)
 class GaussianPair:
-    """p(x_0) = N(0, plain) and p(x_0|y) = N(0, told), guided with scale s = 1 + w. What variance have the samples?
+    """p(x_0) = N(0, uncond) and p(x_0|y) = N(0, cond), guided with scale s = 1 + w. What variance have the samples?
 
-    The three closed forms are limits of infinitely many steps, from pure noise. For told = 1, plain = 2 they are those of
+    The three closed forms are limits of infinitely many steps, from pure noise. For cond = 1, uncond = 2 they are those of
     Bradley & Nakkiran 2024, sec. 3; the general ones solve the same two equations (DDIM's ODE, DDPM's SDE) in sigma^2 =
     (1 - abar) / abar. Raises InputError for a variance that is not positive.
     """
 
-    told: float = 1.0
-    plain: float = 2.0
+    cond: float = 1.0
+    uncond: float = 2.0
 
     def __post_init__(self):
-        if not (self.told > 0 and self.plain > 0):
-            raise InputError(f"Variances must be positive, got told = {self.told}, plain = {self.plain}.")
+        if not (self.cond > 0 and self.uncond > 0):
+            raise InputError(f"Variances must be positive, got cond = {self.cond}, uncond = {self.uncond}.")
 
     def ddim_variance(self, s: float) -> float:
-        """told^s plain^(1 - s): DDIM moves x by d log x / d sigma^2 = (s / (told + sigma^2) + (1 - s) / (plain + sigma^2)) / 2"""
-        return self.told**s * self.plain ** (1 - s)
+        """cond^s uncond^(1 - s): DDIM moves x by d log x / d sigma^2 = (s / (cond + sigma^2) + (1 - s) / (uncond + sigma^2)) / 2"""
+        return self.cond**s * self.uncond ** (1 - s)
 
     def ddpm_variance(self, s: float) -> float:
-        """told^2s plain^(2 - 2s) (1 - (plain / told)^(2s - 1)) / ((told - plain) (2s - 1)); told itself where told = plain
+        """cond^2s uncond^(2 - 2s) (1 - (uncond / cond)^(2s - 1)) / ((cond - uncond) (2s - 1)); cond itself where cond = uncond
 
-        It is the integral over sigma^2 from 0 to infinity of (told / (told + sigma^2))^2s (plain / (plain + sigma^2))^(2 - 2s),
+        It is the integral over sigma^2 from 0 to infinity of (cond / (cond + sigma^2))^2s (uncond / (uncond + sigma^2))^(2 - 2s),
         the noise of each moment times what later steps leave of it. At s = 1/2 its limit is meant.
         """
-        if self.told == self.plain:
-            return self.told
-        power, log_ratio = 2 * s - 1, math.log(self.plain / self.told)
+        if self.cond == self.uncond:
+            return self.cond
+        power, log_ratio = 2 * s - 1, math.log(self.uncond / self.cond)
         change = math.expm1(power * log_ratio) / power if power else log_ratio
-        return self.told ** (2 * s) * self.plain ** (2 - 2 * s) * change / (self.plain - self.told)
+        return self.cond ** (2 * s) * self.uncond ** (2 - 2 * s) * change / (self.uncond - self.cond)
 
     def powered_variance(self, s: float) -> float:
-        """1 / (s / told + (1 - s) / plain): the law p(x|y)^s p(x)^(1 - s), which guidance seems to promise. Needs it positive."""
-        precision = s / self.told + (1 - s) / self.plain
+        """1 / (s / cond + (1 - s) / uncond): the law p(x|y)^s p(x)^(1 - s), which guidance seems to promise. Needs it positive."""
+        precision = s / self.cond + (1 - s) / self.uncond
         if precision <= 0:
             raise InputError(f"p(x|y)^s p(x)^(1 - s) has no finite mass for s = {s}.")
         return 1 / precision
 
     def denoiser(self, schedule: NoiseSchedule, s: float) -> Denoiser:
         """CFG of the two exact denoisers, with w = s - 1."""
-        told, plain = (gaussian_eps(schedule, variance=variance) for variance in (self.told, self.plain))
-        return classifier_free(told, plain, s - 1)
+        cond, uncond = (gaussian_eps(schedule, variance=variance) for variance in (self.cond, self.uncond))
+        return classifier_free(cond, uncond, s - 1)
 
     def after_ddim(self, schedule: NoiseSchedule, s: float, steps: int | None = None) -> float:
         """The variance that ddim_path gives in `steps` steps (all T): it is linear here, so one path from x_T = 1 tells."""

@@ -1,6 +1,9 @@
 """Guidance: denoisers in, a denoiser out. w means what M4 and M6 say; the common axis is s, the power of p(y|x_t)."""
 
+import math
+
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from minidiff.diffusion.process import eps_from_x_0, x_0_from_eps
@@ -55,11 +58,11 @@ def clipped(eps: Denoiser, schedule: NoiseSchedule, limit: float = 1.0) -> Denoi
     return eps_clipped
 
 
-def per_row(w: Weight, x_t: Points) -> Weight:
+def per_row(w: Weight, x_t: Points) -> float | Float[Tensor, "batch *ones"]:
     """The weight as it multiplies x_t: a number as it is, one for each row shaped (batch, 1, ...)."""
     return w.to(x_t).reshape(-1, *[1] * (x_t.ndim - 1)) if isinstance(w, Tensor) else w
 
 
 def _check_weight(w: Weight) -> None:
-    if not bool(torch.as_tensor(w).isfinite().all()):
+    if not (bool(w.isfinite().all()) if isinstance(w, Tensor) else math.isfinite(w)):
         raise InputError(f"The guidance weight w must be a finite number, got {w}.")

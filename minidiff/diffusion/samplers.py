@@ -14,7 +14,7 @@ from minidiff.symbols import Denoiser, InputError, Points, Steps, Table
 
 
 class Sample(NamedTuple):
-    """One stop on the way: the level t that was reached, x_t there, and the guess of x_0 that led to it."""
+    """A point of a path: the level t that was reached, x_t there, and the prediction of x_0 that led to it."""
 
     t: int
     x_t: Points
@@ -29,66 +29,66 @@ def ancestral_path(
     variance: the table sigma_t^2: schedule.small_variance (beta-tilde, the default) or schedule.large_variance (beta).
     """
     x_t = x_T
-    for level in range(schedule.T, 0, -1):
+    for t in range(schedule.T, 0, -1):
         with torch.no_grad():
-            sample = ancestral_step(x_t, level, eps(x_t, batch_t(level, x_t)), schedule, generator, variance)
+            sample = ancestral_step(x_t, t, eps(x_t, batch_t(t, x_t)), schedule, generator, variance)
         x_t = sample.x_t
         yield sample
 
 
 def ancestral_step(
-    x_t: Points, level: int, eps_t: Points, schedule: NoiseSchedule, generator: torch.Generator, variance: Table | None = None
+    x_t: Points, t: int, eps_t: Points, schedule: NoiseSchedule, generator: torch.Generator, variance: Table | None = None
 ) -> Sample:
-    """One step of ancestral_path, from this level to the one below, with the noise eps_t   [Ho 2020, eq. 11]"""
+    """One step of ancestral_path, from t to t - 1, with the noise eps_t   [Ho 2020, eq. 11]"""
     sigma = (schedule.small_variance if variance is None else variance).sqrt()
-    t = batch_t(level, x_t)
-    x_0 = x_0_from_eps(x_t, t, eps_t, schedule)
-    step = extract(schedule.beta / (1 - schedule.abar).sqrt(), t, x_t)
-    mean = (x_t - step * eps_t) / extract((1 - schedule.beta).sqrt(), t, x_t)
-    return Sample(level - 1, mean + extract(sigma, t, x_t) * draw_noise(x_t, generator), x_0)
+    at_t = batch_t(t, x_t)
+    x_0 = x_0_from_eps(x_t, at_t, eps_t, schedule)
+    step = extract(schedule.beta / (1 - schedule.abar).sqrt(), at_t, x_t)
+    mean = (x_t - step * eps_t) / extract((1 - schedule.beta).sqrt(), at_t, x_t)
+    return Sample(t - 1, mean + extract(sigma, at_t, x_t) * draw_noise(x_t, generator), x_0)
 
 
 def ddim_path(
     eps: Denoiser, x_T: Points, schedule: NoiseSchedule, steps: int = 50, eta: float = 0, generator: torch.Generator | None = None
 ) -> Iterator[Sample]:
-    """x_s = sqrt(abar_s) x_0_hat + sqrt(1 - abar_s - sigma^2) eps + sigma z, from level t down to s < t   [Song 2020, eq. 12]
+    """x_prev = sqrt(abar_prev) x_0_hat + sqrt(1 - abar_prev - sigma^2) eps + sigma z, from t down to t_prev   [Song 2020, eq. 12]
 
-    sigma = eta sqrt((1 - abar_s) / (1 - abar_t)) sqrt(1 - abar_t / abar_s)   [eq. 16]. `steps` levels, evenly spaced,
-    the first is T and the last s is 0. eta = 0 is deterministic; eta > 0 needs a generator; eta = 1 with T steps has the
-    law of ancestral_path with schedule.small_variance.
+    sigma = eta sqrt((1 - abar_prev) / (1 - abar_t)) sqrt(1 - abar_t / abar_prev)   [eq. 16]. `steps` levels, evenly spaced,
+    the first is T and the last t_prev is 0. eta = 0 is deterministic; eta > 0 needs a generator; eta = 1 with T steps has the
+    distribution of ancestral_path with schedule.small_variance.
     """
     if not 0 <= eta <= 1 or (eta > 0 and generator is None):
         raise InputError(f"eta must lie in [0, 1], and eta > 0 needs a generator; got eta = {eta}, generator = {generator}.")
     x_t = x_T
-    for level, below in pairwise(ddim_timesteps(schedule, steps)):
-        abar_t, abar_s = float(schedule.abar[level]), float(schedule.abar[below])
-        sigma = eta * math.sqrt((1 - abar_s) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_s)
+    for t, t_prev in pairwise(ddim_timesteps(schedule, steps)):
+        abar_t, abar_prev = float(schedule.abar[t]), float(schedule.abar[t_prev])
+        sigma = eta * math.sqrt((1 - abar_prev) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_prev)
         with torch.no_grad():
-            sample = ddim_step(x_t, (level, below), eps(x_t, batch_t(level, x_t)), schedule, sigma, generator)
+            sample = ddim_step(x_t, (t, t_prev), eps(x_t, batch_t(t, x_t)), schedule, sigma, generator)
         x_t = sample.x_t
         yield sample
 
 
 def ddim_step(
     x_t: Points,
-    stops: tuple[int, int],
+    timesteps: tuple[int, int],
     eps_t: Points,
     schedule: NoiseSchedule,
     sigma: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Sample:
-    """One step of ddim_path, between two stops (level, level below), with the noise eps_t   [Song 2020, eq. 12]"""
-    level, below = stops
-    abar_s = float(schedule.abar[below])
-    x_0 = x_0_from_eps(x_t, batch_t(level, x_t), eps_t, schedule)
-    x_s = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s - sigma**2) * eps_t
+    """One step of ddim_path, between two timesteps (t, t_prev), with the noise eps_t   [Song 2020, eq. 12]"""
+    t, t_prev = timesteps
+    abar_prev = float(schedule.abar[t_prev])
+    x_0 = x_0_from_eps(x_t, batch_t(t, x_t), eps_t, schedule)
+    x_prev = math.sqrt(abar_prev) * x_0 + math.sqrt(1 - abar_prev - sigma**2) * eps_t
     if sigma > 0:
-        x_s = x_s + sigma * draw_noise(x_s, generator)
-    return Sample(below, x_s, x_0)
+        x_prev = x_prev + sigma * draw_noise(x_prev, generator)
+    return Sample(t_prev, x_prev, x_0)
 
 
 def ddim_timesteps(schedule: NoiseSchedule, steps: int) -> list[int]:
-    """The levels where ddim_path stops: T first, then `steps` more, evenly spaced, the last 0."""
+    """The levels of ddim_path: T first, then `steps` more, evenly spaced, the last 0."""
     if not 1 <= steps <= schedule.T:
         raise InputError(f"The number of steps must be between 1 and T = {schedule.T}, got {steps}.")
     return torch.linspace(schedule.T, 0, steps + 1, dtype=torch.float64, device="cpu").round().long().tolist()
@@ -102,6 +102,6 @@ def final_sample(path: Iterator[Sample]) -> Points:
     return sample.x_t
 
 
-def batch_t(level: int, x_t: Points) -> Steps:
+def batch_t(t: int, x_t: Points) -> Steps:
     """This noise level, once for every row of x_t."""
-    return torch.full((len(x_t),), level, device=x_t.device)
+    return torch.full((len(x_t),), t, device=x_t.device)

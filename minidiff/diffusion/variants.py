@@ -99,27 +99,27 @@ def plus_plus_path(
 ) -> Iterator[Sample]:
     """CFG++: x_0_hat from eps_uncond + scale (eps_cond - eps_uncond), then noised again with eps_uncond alone
 
-    x_s = sqrt(abar_s) x_0_hat + sqrt(1 - abar_s) eps_uncond, scale in [0, 1]   [Chung 2024, 2406.08070]. Off: scale = 0,
+    x_prev = sqrt(abar_prev) x_0_hat + sqrt(1 - abar_prev) eps_uncond, scale in [0, 1]   [Chung 2024, 2406.08070]. Off: scale = 0,
     the unconditional DDIM path. It is CFG with a guidance scale of its own in every step, see `scale_of_plus_plus`.
     """
     x_t = x_T
-    for level, below in pairwise(ddim_timesteps(schedule, steps)):
+    for t, t_prev in pairwise(ddim_timesteps(schedule, steps)):
         with torch.no_grad():
-            t = batch_t(level, x_t)
-            uncond = eps_uncond(x_t, t)
-            x_0 = x_0_from_eps(x_t, t, uncond + scale * (eps_cond(x_t, t) - uncond), schedule)
-            abar_s = float(schedule.abar[below])
-            x_t = math.sqrt(abar_s) * x_0 + math.sqrt(1 - abar_s) * uncond
-        yield Sample(below, x_t, x_0)
+            at_t = batch_t(t, x_t)
+            uncond = eps_uncond(x_t, at_t)
+            x_0 = x_0_from_eps(x_t, at_t, uncond + scale * (eps_cond(x_t, at_t) - uncond), schedule)
+            abar_prev = float(schedule.abar[t_prev])
+            x_t = math.sqrt(abar_prev) * x_0 + math.sqrt(1 - abar_prev) * uncond
+        yield Sample(t_prev, x_t, x_0)
 
 
-def scale_of_plus_plus(schedule: NoiseSchedule, stops: tuple[int, int], scale: float) -> float:
-    """s with which one DDIM step of CFG is the step of CFG++: scale a / (a - b), for a step between two stops (t, s)
+def scale_of_plus_plus(schedule: NoiseSchedule, timesteps: tuple[int, int], scale: float) -> float:
+    """s with which one DDIM step of CFG is the step of CFG++: scale a / (a - b), for a step between two timesteps (t, t_prev)
 
-    a = sqrt(abar_s (1 - abar_t) / abar_t), b = sqrt(1 - abar_s): derived by comparing the factors of eps_cond - eps_uncond.
+    a = sqrt(abar_prev (1 - abar_t) / abar_t), b = sqrt(1 - abar_prev): derived by comparing the factors of eps_cond - eps_uncond.
     """
-    abar_t, abar_s = (float(schedule.abar[stop]) for stop in stops)
-    a, b = math.sqrt(abar_s * (1 - abar_t) / abar_t), math.sqrt(1 - abar_s)
+    abar_t, abar_prev = (float(schedule.abar[t]) for t in timesteps)
+    a, b = math.sqrt(abar_prev * (1 - abar_t) / abar_t), math.sqrt(1 - abar_prev)
     return scale * a / (a - b)
 
 

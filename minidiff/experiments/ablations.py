@@ -26,7 +26,7 @@ from minidiff.symbols import Denoiser, Features, Images, Labels, Tokens
 from minidiff.training.checkpoints import load
 from minidiff.training.distributed import BatchRNG
 from minidiff.training.loop import train
-from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE, P_UNCOND, Loss, simple_loss, told, v_loss
+from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE, P_UNCOND, Loss, drop_some, simple_loss, v_loss
 from minidiff.training.optimizers import adamw
 from minidiff.training.recipes import LIVE, WORDS_DIM, Recipe, build_ddpm, build_unet
 from minidiff.training.sentences import VOCABULARY
@@ -82,14 +82,14 @@ def build_eps(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
 def build_without_plan(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     """The recipe's network without its dense layers."""
     net = build_unet(classes, schedule)
-    net["unet"].net.plan = Skip()
+    net["unet"].net.mixer = Skip()
     return net
 
 
 def build_ddpm_without_plan(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
     """The unconditional network without its dense layers."""
     net = build_ddpm(classes, schedule)
-    net["unet"].net.plan = Skip()
+    net["unet"].net.mixer = Skip()
     return net
 
 
@@ -181,7 +181,7 @@ def main(path: Path) -> None:
 
 
 def _conditional(net: nn.ModuleDict, y: Labels, draws: BatchRNG, p_uncond: float = P_UNCOND) -> Denoiser:
-    return bind(net["unet"], net["classes"](told(net, y, draws, p_uncond)))
+    return bind(net["unet"], net["classes"](drop_some(net, y, draws, p_uncond)))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ def methods(table: str, unet: Checkpoint, ddpm: Checkpoint) -> dict[str, Method]
     one = combined(unet, partial(limited, low=200, high=800))
     two = partial(two_networks, *both, partial(limited, low=200, high=900))
     return {
-        "interval 200-800": Method(drawing(one, schedule), (unet,)),
         "two networks 200-900": Method(drawing(two, schedule), both),
+        "interval 200-800": Method(drawing(one, schedule), (unet,)),
     }
 
 

@@ -42,12 +42,12 @@ def ddpm_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedul
 
 def unet_loss(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
     """The v-loss of a conditional U-Net whose labels are dropped, each on its own   [Ho & Salimans 2022, Alg. 1]"""
-    eps = bind(net["unet"], net["classes"](told(net, y, draws)))
+    eps = bind(net["unet"], net["classes"](drop_some(net, y, draws)))
     return v_loss(eps, x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 
-def told(net: nn.ModuleDict, y: Labels, draws: BatchRNG, p_uncond: float = P_UNCOND) -> Labels:
-    """The labels, a share p_uncond of them dropped: what the network is told."""
+def drop_some(net: nn.ModuleDict, y: Labels, draws: BatchRNG, p_uncond: float = P_UNCOND) -> Labels:
+    """The labels, a share p_uncond of them replaced by the null label   [Ho & Salimans 2022, Alg. 1]"""
     return drop_labels(y, net["classes"].null, p_uncond, draws.uniform(len(y))[:, 0])
 
 

@@ -69,7 +69,7 @@ def adamw(net: nn.Module, weight_decay: float) -> Optimizers:
 
 def muon(net: nn.Module, weight_decay: float) -> Optimizers:
     """Muon for every matrix and convolution; AdamW for vectors, and for what embeds t and y, where rows share nothing."""
-    embeds = [module for name, module in net.named_modules() if name.split(".")[-1] in ("embed", "classes")]
+    embeds = [module for name, module in net.named_modules() if name.split(".")[-1] in ("time_embedding", "classes")]
     apart = {parameter for module in embeds for parameter in module.parameters()}
     matrices, rest = [], []
     for parameter in (parameter for parameter in net.parameters() if parameter.requires_grad):

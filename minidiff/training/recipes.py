@@ -68,7 +68,7 @@ class Recipe:
     ema_power: int = 10  # averages about the last tenth of the run
     digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
     asked: Callable[[Images, Labels, BatchRNG], Conditions] = by_label  # what the loss is told of a batch, made on the CPU
-    frozen: str = ""  # a part that comes from the shipped weights of this name and is not trained
+    frozen: str = ""  # the pretrained weights of this name bring the text encoder, which is not trained
 
     def metadata(self) -> dict:
         """The recipe as plain JSON; functions by their names; without what does nothing, and what the loss implies."""

@@ -65,8 +65,8 @@ def begin(recipe: Recipe, digits: Digits, seed: int = 0) -> Run:
         torch.default_generator.manual_seed(seed)
         net = recipe.build(digits.classes, recipe.schedule()).to(device()).train()
     if recipe.frozen:
-        part = load(recipe.frozen, data_sha256=digits.sha256).net[recipe.frozen]
-        net[recipe.frozen].requires_grad_(False).load_state_dict(part.state_dict())
+        part = load(recipe.frozen, data_sha256=digits.sha256).net["text"]
+        net["text"].requires_grad_(False).load_state_dict(part.state_dict())
     average = AveragedModel(net, multi_avg_fn=power_average(recipe.ema_power))
     optimizers = recipe.optimizers(net, recipe.weight_decay)
     return Run(recipe, recipe.digits(digits), seed, net, average, optimizers, torch.Generator().manual_seed(seed))

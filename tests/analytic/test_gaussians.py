@@ -18,7 +18,7 @@ PAIR = GaussianPair()
 
 @pytest.mark.parametrize("g", SCALES)
 def test_general_forms_are_the_published_ones(g):
-    """told = 1, plain = 2: 2^(1-g), (2 - 2^(2-2g)) / (2g - 1) and 2 / (g + 1) [Bradley & Nakkiran 2024]."""
+    """cond = 1, uncond = 2: 2^(1-g), (2 - 2^(2-2g)) / (2g - 1) and 2 / (g + 1) [Bradley & Nakkiran 2024]."""
     assert PAIR.ddim_variance(g) == pytest.approx(2 ** (1 - g), rel=1e-14)
     assert PAIR.ddpm_variance(g) == pytest.approx((2 - 2 ** (2 - 2 * g)) / (2 * g - 1), rel=1e-12)
     assert PAIR.powered_variance(g) == pytest.approx(2 / (g + 1), rel=1e-14)
@@ -30,13 +30,13 @@ def test_closed_forms_solve_their_equations(pair, g):
     """The integral by quadrature (DDPM) and the ODE by its right side (DDIM), in sigma^2 = (1 - abar) / abar."""
 
     def left(s):
-        return (pair.told / (pair.told + s)) ** (2 * g) * (pair.plain / (pair.plain + s)) ** (2 - 2 * g)
+        return (pair.cond / (pair.cond + s)) ** (2 * g) * (pair.uncond / (pair.uncond + s)) ** (2 - 2 * g)
 
     u = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000  # s = u / (1 - u) runs over (0, infinity)
     integral = (left(u / (1 - u)) / (1 - u) ** 2).mean().item()
     assert pair.ddpm_variance(g) == pytest.approx(integral, rel=1e-6)
     s = torch.logspace(-6, 9, 300_001, dtype=torch.float64)
-    slope = (g / (pair.told + s) + (1 - g) / (pair.plain + s)) / 2
+    slope = (g / (pair.cond + s) + (1 - g) / (pair.uncond + s)) / 2
     fall = torch.trapezoid(slope * s, s.log()).item()  # of log x from sigma^2 = 1e9, where its variance is 1e9, to 1e-6
     assert pair.ddim_variance(g) == pytest.approx(1e9 * math.exp(-2 * fall), rel=1e-4)
 
@@ -109,5 +109,5 @@ def test_equal_variances_and_scales_that_have_no_law():
     assert GaussianPair(0.7, 0.7 + 1e-7).ddpm_variance(3) == pytest.approx(0.7, rel=1e-5)
     with pytest.raises(InputError, match="no finite mass for s = -1"):
         PAIR.powered_variance(-1)
-    with pytest.raises(InputError, match="must be positive, got told = 0"):
+    with pytest.raises(InputError, match="must be positive, got cond = 0"):
         GaussianPair(0, 1)

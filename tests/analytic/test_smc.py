@@ -18,7 +18,7 @@ PAIR = GaussianPair()
 def test_the_variance_is_that_of_the_powered_law(s):
     """2 / (s + 1), within 5 standard errors and 2 % for 400 finite steps; from s = 3 on the samplers alone are farther off."""
     n, schedule, g = 20_000, linear(T=400), torch.Generator().manual_seed(0)
-    told, plain = (gaussian_eps(schedule, variance=variance) for variance in (PAIR.told, PAIR.plain))
+    told, plain = (gaussian_eps(schedule, variance=variance) for variance in (PAIR.cond, PAIR.uncond))
     x_T = torch.randn(n, 1, generator=g, dtype=torch.float64)
     got, wanted = powered_samples(told, plain, x_T, schedule, s, g).var().item(), PAIR.powered_variance(s)
     tolerance = wanted * (5 * math.sqrt(2 / n) * 2 + 0.02)  # resampled rows are worth fewer: twice the error

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import minidiff as md
-from minidiff.sampling import METHODS
+from minidiff.evaluation.sweep import guidance_methods
 
 webdriver = pytest.importorskip("selenium.webdriver", reason='Selenium is not installed: pip install -e ".[docs]"')
 Keys = webdriver.Keys
@@ -56,8 +56,8 @@ def test_the_browser_s_samples_are_python_s(page, method, w, steps):
     came = page.awaited(
         SAMPLE, {"digits": y.tolist(), "method": method, "w": w, "steps": steps, "noise": noise.flatten().tolist()}
     )
-    guided = METHODS[method].build(*(md.load(name) for name in METHODS[method].needs))
-    expected = md.generate(guided, y, w, steps, seed=5)
+    models = {name: md.load(name) for name in ("unet", "ddpm", "classifier")}
+    expected = guidance_methods(models)[method].draw(y, w, steps, 5)
     assert (torch.tensor(came["x_0"]).view_as(expected) - expected).abs().max() < 1e-3
     assert came["read"] == md.load("evaluator").net["evaluator"](expected).argmax(dim=1).tolist()
 
@@ -72,7 +72,7 @@ def test_the_digits_of_a_seed_are_python_s_digits(page):
     """The noise differs in the last place, and 1 / sqrt(abar_T) = 20,000 makes more of it: a grey level, no more."""
     came = page.awaited(SAMPLE, {"digits": [7, 7, 3], "method": "cfg", "w": 2, "steps": 20, "seed": 4})
     unet = md.load("unet")
-    expected = md.generate(md.cfg(unet), torch.tensor([7, 7, 3]), w=2, steps=20, seed=4)
+    expected = md.sample(md.cfg(unet, torch.tensor([7, 7, 3]), 2), md.start_noise(3, 4), unet.schedule, 20)
     assert (torch.tensor(came["x_0"]).view_as(expected) - expected).abs().max() < 2 / 255
 
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_used_gets_a_sentence_and_the_digits_stay(fresh):
     ("file", "content", "sentence"),
     [
         ("models/unet.onnx", None, "models/unet.onnx did not load (status 404)."),
-        ("models/judge.onnx", b"no model", "models/judge.onnx is no model that can be run here"),
+        ("models/evaluator.onnx", b"no model", "models/evaluator.onnx is no model that can be run here"),
         ("ort/ort-wasm-simd-threaded.wasm", None, "ort/ort-wasm-simd-threaded.wasm did not load (status 404)."),
         ("ort/ort.wasm.min.mjs", None, "The part of the page that computes did not start"),
     ],

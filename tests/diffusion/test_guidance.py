@@ -67,6 +67,21 @@ def test_guidance_raises_the_probability_of_y(world):
     assert gain.max() > 1e-6
 
 
+def test_one_weight_for_each_row(world):
+    """Rows of one batch, each with its own w, are these rows with one w at a time."""
+    plain, told, log_prob = parts(world)
+    w = torch.linspace(-1, 5, len(world.t), dtype=torch.float64)
+    rows = [0, 17, -1]
+    by_classifier = classifier_guided(plain, log_prob, world.schedule, w)(world.x_t, world.t)
+    by_difference = classifier_free(told, plain, w)(world.x_t, world.t)
+    for i in rows:
+        one = classifier_guided(plain, log_prob, world.schedule, float(w[i]))(world.x_t, world.t)
+        assert_close(by_classifier[i], one[i], rtol=0, atol=1e-12)
+        assert_close(by_difference[i], classifier_free(told, plain, float(w[i]))(world.x_t, world.t)[i], rtol=0, atol=1e-12)
+    as_images = world.x_t[:, :, None]
+    assert classifier_free(lambda x, t: x, lambda x, t: 0 * x, w)(as_images, world.t).shape == as_images.shape
+
+
 def test_gradient_is_a_central_difference(world):
     _, _, log_prob = parts(world)
     exact = gradient(log_prob, world.x_t, world.t)
@@ -116,7 +131,7 @@ def test_clipping_is_to_the_range_of_pixels_by_default(world):
     assert torch.equal(by_default(world.x_t, world.t), told(world.x_t, world.t))
 
 
-@pytest.mark.parametrize("w", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("w", [math.nan, math.inf, -math.inf, torch.tensor([0.0, math.nan])])
 def test_w_must_be_finite(world, w):
     plain, told, log_prob = parts(world)
     with pytest.raises(InputError, match="w must be a finite number, got"):

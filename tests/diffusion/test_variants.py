@@ -31,29 +31,29 @@ def pair(world):
 def test_all_levels_is_plain_guidance_and_none_is_none(world, pair):
     cond, null = pair
     guided, T = classifier_free(cond, null, 3.0), world.schedule.T
-    assert torch.equal(limited(guided, cond, 0, T)(world.x_t, world.t), guided(world.x_t, world.t))
-    assert torch.equal(limited(guided, cond, 500, 500)(world.x_t, world.t), cond(world.x_t, world.t))
+    assert torch.equal(limited(cond, null, 3.0, 0, T)(world.x_t, world.t), guided(world.x_t, world.t))
+    assert torch.equal(limited(cond, null, 3.0, 500, 500)(world.x_t, world.t), cond(world.x_t, world.t))
 
 
 def test_every_row_is_guided_by_its_own_level(world, pair):
     cond, null = pair
     guided = classifier_free(cond, null, 3.0)
-    mixed, inside = limited(guided, cond, 200, 600)(world.x_t, world.t), (world.t > 200) & (world.t <= 600)
+    mixed, inside = limited(cond, null, 3.0, 200, 600)(world.x_t, world.t), (world.t > 200) & (world.t <= 600)
     assert 0 < inside.sum() == 400
     assert torch.equal(mixed[inside], guided(world.x_t, world.t)[inside])
     assert torch.equal(mixed[~inside], cond(world.x_t, world.t)[~inside])
     with pytest.raises(InputError, match="low = 600, high = 200"):
-        limited(guided, cond, 600, 200)
+        limited(cond, null, 3.0, 600, 200)
 
 
 def test_outside_the_interval_guidance_costs_nothing(world, pair):
     asked = []
 
-    def guided(x_t, t):
+    def uncond(x_t, t):
         asked.append(t)
         return x_t
 
-    eps = limited(guided, pair[0], 200, 600)
+    eps = limited(pair[0], uncond, 3.0, 200, 600)
     for level, calls in ((200, 0), (201, 1), (600, 2), (601, 2)):
         eps(world.x_t, torch.full_like(world.t, level))
         assert len(asked) == calls
@@ -63,12 +63,15 @@ def test_rescaled_has_the_spread_of_the_conditional_guess():
     g = torch.Generator().manual_seed(0)
     told, guided = torch.randn(2, 4, 1, 6, 6, generator=g, dtype=torch.float64).unbind(0)
     guided, x_t, t = 3 * guided + 1, torch.zeros_like(told), torch.ones(4, dtype=torch.int64)
-    whole = rescaled(lambda x, t: guided, lambda x, t: told, phi=1.0)(x_t, t)
+
+    def by(phi):
+        return rescaled(lambda x, t: told, lambda x, t: 2 * told - guided, 1.0, phi)(x_t, t)  # M6 with w = 1 is guided
+
+    whole = by(1.0)
     assert_close(whole.flatten(1).std(dim=1), told.flatten(1).std(dim=1), rtol=1e-12, atol=0)
     assert_close(whole / whole[..., :1, :1], guided / guided[..., :1, :1], rtol=1e-12, atol=0)  # a factor for each row
-    assert torch.equal(rescaled(lambda x, t: guided, lambda x, t: told, phi=0.0)(x_t, t), guided)
-    half = rescaled(lambda x, t: guided, lambda x, t: told, phi=0.5)(x_t, t)
-    assert_close(half, (whole + guided) / 2, rtol=1e-12, atol=0)
+    assert_close(by(0.0), guided, rtol=0, atol=1e-14)
+    assert_close(by(0.5), (whole + guided) / 2, rtol=1e-12, atol=0)
 
 
 def test_rescaled_v_has_the_spread_of_the_conditional_v(schedule):
@@ -82,14 +85,14 @@ def test_rescaled_v_has_the_spread_of_the_conditional_v(schedule):
         return abar.sqrt() * eps - (1 - abar).sqrt() * (x_t - (1 - abar).sqrt() * eps) / abar.sqrt()
 
     def mixed(phi):
-        return rescaled(lambda x, level: guided, lambda x, level: told, phi, schedule)(x_t, t)
+        return rescaled(lambda x, level: told, lambda x, level: 2 * told - guided, 1.0, phi, schedule)(x_t, t)
 
     assert_close(v(mixed(1.0)).std(dim=1), v(told).std(dim=1), rtol=1e-6, atol=0)
     ratio = v(mixed(1.0)) / v(guided)
     assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-5, atol=0)  # a factor for each row
     assert_close(mixed(0.0), guided, rtol=0, atol=1e-12)
     assert_close(mixed(0.5), (mixed(1.0) + guided) / 2, rtol=0, atol=1e-12)
-    of_noise = rescaled(lambda x, level: guided, lambda x, level: told, 1.0)(x_t, t)
+    of_noise = rescaled(lambda x, level: told, lambda x, level: 2 * told - guided, 1.0, 1.0)(x_t, t)
     assert (mixed(1.0) - of_noise).abs().max() > 0.1
 
 

@@ -1,6 +1,6 @@
 """The metrics against other people's code: `make crosscheck`; without these packages the tests are skipped.
 
-Frechet distance: torchmetrics, with the judge as feature network. Precision and recall: prdc, by the authors of Naeem 2020.
+Frechet distance: torchmetrics, with the evaluator as feature network. Precision and recall: prdc, by the authors of Naeem 2020.
 """
 
 import pytest
@@ -9,7 +9,7 @@ from torch import nn
 
 from minidiff.datasets.mnist import load_digits
 from minidiff.evaluation.metrics import features_of, frechet_distance, manifold, moments, precision_recall
-from minidiff.sampling import cfg, generate
+from minidiff.sampling import cfg, sample, start_noise
 from minidiff.training.checkpoints import load
 
 torchmetrics_fid = pytest.importorskip("torchmetrics.image.fid")
@@ -26,11 +26,11 @@ class Seen(nn.Module):
         self.evaluator = evaluator.net["evaluator"].eval()
 
     def forward(self, x_0):
-        return self.judge.features(x_0)
+        return self.evaluator.features(x_0)
 
 
 @pytest.fixture(scope="module")
-def judge():
+def evaluator():
     return load("evaluator")
 
 
@@ -42,7 +42,8 @@ def sets():
     others = test.x_0(torch.arange(500))
     noised = (others + 0.5 * torch.randn(others.shape, generator=g)).clamp(-1, 1)
     sevens = test.x_0((test.labels == 7).nonzero()[:200, 0])
-    guided = generate(cfg(load("unet")), torch.arange(10).repeat_interleave(20), w=3.0, steps=5)
+    unet = load("unet")
+    guided = sample(cfg(unet, torch.arange(10).repeat_interleave(20), 3.0), start_noise(200, 0), unet.schedule, 5)
     return real, {"real": others, "noised": noised, "sevens": sevens, "guided": guided}
 
 

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from minidiff import settings
 from minidiff.datasets.mnist import load_digits
 from minidiff.diffusion.schedule import cosine
 from minidiff.evaluation.metrics import background_noise, class_accuracy, diversity, manifold, precision_recall, share_error
-from minidiff.evaluation.sweep import fingerprint
-from minidiff.sampling import METHODS, generate
+from minidiff.evaluation.sweep import fingerprint, guidance_methods
 from minidiff.symbols import InputError
 from minidiff.training.checkpoints import Checkpoint, load
 
@@ -71,34 +71,31 @@ def test_the_judge_knows_real_digits(models):
     assert class_accuracy(models["evaluator"], test.x_0(), test.labels).accuracy >= 0.995
 
 
-def share_accuracy(models, method, s, each, steps, seed):
-    needs, build, s_at_zero = METHODS[method]
+def accuracy_of(models, method, s, each, steps, seed):
+    draw, _, s_at_zero = guidance_methods(models)[method]
     y = torch.arange(10).repeat_interleave(each)
-    x_0 = generate(build(*[models[name] for name in needs]), y, s - s_at_zero, steps, seed)
+    x_0 = draw(y, s - s_at_zero, steps, seed)
     return class_accuracy(models["evaluator"], x_0, y).accuracy
 
 
 @pytest.mark.parametrize(("method", "s", "least"), [("cfg", 2.0, 0.95), ("cg", 4.0, 0.85), ("cg_cond", 2.0, 0.95)])
-def test_guided_digits_are_accuracy(models, method, s, least):
+def test_guided_digits_show_the_requested_class(models, method, s, least):
     """n = 50: at most 5 standard errors below what is promised."""
-    share = share_accuracy(models, method, s, each=5, steps=50, seed=123)
+    share = accuracy_of(models, method, s, each=5, steps=50, seed=123)
     assert share + 5 * share_error(round(least * 50), 50) >= least
     assert share > 0.6
 
 
 @pytest.mark.parametrize("method", ["cfg", "cg"])
-def test_without_guidance_nothing_is_accuracy(models, method):
+def test_without_a_condition_classes_come_by_chance(models, method):
     """s = 0 is the unconditional model in both methods: about one digit in ten is right by chance."""
-    assert share_accuracy(models, method, 0.0, each=5, steps=20, seed=7) < 0.1 + 5 * math.sqrt(0.1 * 0.9 / 50)
+    assert accuracy_of(models, method, 0.0, each=5, steps=20, seed=7) < 0.1 + 5 * math.sqrt(0.1 * 0.9 / 50)
 
 
 def test_cg_on_the_conditional_model_starts_where_cfg_does(models):
-    """w = 0 is the plain conditional network in both, bit for bit: M4 and M6 meet there."""
-    y, ends = torch.arange(10), []
-    for method in ("cfg", "cg_cond"):
-        needs, build, _ = METHODS[method]
-        ends.append(generate(build(*[models[name] for name in needs]), y, 0.0, 5, 0))
-    assert torch.equal(*ends)
+    """w = 0 is the conditional network in both: M4 and M6 meet there."""
+    by_cfg, by_cg = (guidance_methods(models)[name].draw(torch.arange(10), 0.0, 5, 0) for name in ("cfg", "cg_cond"))
+    torch.testing.assert_close(by_cfg, by_cg, rtol=0, atol=1e-4)
 
 
 def test_precision_and_recall_by_hand():
@@ -145,16 +142,17 @@ def test_diversity_is_a_mean_over_pairs_and_classes():
 
 
 def test_fingerprint_sees_one_weight(models):
-    before = fingerprint(models, ("unet",))
-    assert before == fingerprint(models, ("unet",))
+    evaluator, before = models["evaluator"], fingerprint((models["unet"],), models["evaluator"])
+    assert before == fingerprint((models["unet"],), evaluator)
     other = load("unet")
     next(other.net.parameters()).data.view(-1)[0] += 1e-3
-    assert fingerprint({**models, "unet": other}, ("unet",)) != before
+    assert fingerprint((other,), evaluator) != before
 
 
 def test_fingerprint_sees_in_which_precision_networks_draw(models, monkeypatch):
     """Rows of both are not mixed in one file; real images are drawn by nobody."""
-    before, real = fingerprint(models, ("unet",)), fingerprint(models, ())
-    monkeypatch.setenv("MINIDIFF_SAMPLING", "bfloat16")
-    assert fingerprint(models, ("unet",)) != before
-    assert fingerprint(models, ()) == real
+    unet, evaluator = models["unet"], models["evaluator"]
+    before, real = fingerprint((unet,), evaluator), fingerprint((), evaluator)
+    monkeypatch.setattr(settings, "SAMPLING_PRECISION", "bfloat16")
+    assert fingerprint((unet,), evaluator) != before
+    assert fingerprint((), evaluator) == real

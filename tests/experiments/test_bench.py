@@ -53,6 +53,6 @@ def test_our_network_is_timed_and_theirs_is_about_as_large():
 def test_all_of_our_network_is_on_the_device_that_is_timed(monkeypatch):
     """meta stands for a GPU: what is left on the CPU shows."""
     monkeypatch.setattr(bench, "device", lambda: torch.device("meta"))
-    monkeypatch.setattr(ClassCondition, "nothing", lambda self, batch: self.table.weight[-1:].expand(batch, -1))
+    monkeypatch.setattr(ClassCondition, "unconditional", lambda self, batch: self.table.weight[-1:].expand(batch, -1))
     net = bench.ours()
     assert {tensor.device.type for tensor in (*net.parameters(), *net.buffers(), *net.more)} == {"meta"}

@@ -11,8 +11,8 @@ from minidiff.datasets.mnist import load_digits
 from minidiff.diffusion.guidance import classifier_guided, clipped
 from minidiff.diffusion.process import q_sample
 from minidiff.diffusion.schedule import cosine
-from minidiff.experiments.ideal_guidance import EXACT, guided_by
-from minidiff.sampling import generate
+from minidiff.experiments.ideal_guidance import exact, guided_by
+from minidiff.sampling import sample, start_noise
 
 pytestmark = pytest.mark.slow
 
@@ -34,14 +34,15 @@ def test_it_is_classifier_guidance_with_the_exact_classifier(w):
         return joint.log_softmax(dim=0)[y, torch.arange(len(y))]
 
     by_m4 = clipped(classifier_guided(everything.eps, log_prob, schedule, 1 + w), schedule)
-    assert_close(guided_by(of_class, everything).denoiser(y, w)(x_t, t), by_m4(x_t, t), rtol=0, atol=1e-9)
+    assert_close(guided_by(of_class, everything)(y, w)(x_t, t), by_m4(x_t, t), rtol=0, atol=1e-9)
 
 
-def test_the_exact_denoiser_copies_training_images_of_the_class_that_waccuracy_for():
+def test_the_exact_denoiser_copies_training_images_of_the_requested_class():
     """And another w, from the same noise, gives other copies: guidance chooses among them."""
     train, y, drawn = load_digits("train"), torch.tensor([3, 8]), {}
+    make = exact()
     for w in (0.0, 3.0):
-        x_0 = generate(EXACT.build(), y, w, steps=20, seed=1)
+        x_0 = sample(make(y, w), start_noise(2, 1), cosine(), steps=20)
         apart = torch.cdist(x_0.flatten(1), train.x_0().flatten(1))
         assert torch.equal(train.labels[apart.argmin(dim=1)], y)
         assert apart.min(dim=1).values.max() < 1.0  # two digits of one class are 5 to 20 apart

@@ -27,7 +27,9 @@ NOBODY = Reference(*[None] * 5)  # nothing is measured with it
 
 def test_a_setting_draws_from_the_good_network_moved_away_from_the_weak_one(monkeypatch):
     drawn, x_t, t = [], torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 900])
-    monkeypatch.setattr(unconditional, "unconditional", lambda eps, schedule, n, eta: drawn.append((eps(x_t, t), n, eta)) or x_t)
+    monkeypatch.setattr(
+        unconditional, "unconditional_samples", lambda eps, schedule, n, eta: drawn.append((eps(x_t, t), n, eta)) or x_t
+    )
     monkeypatch.setattr(unconditional, "stages", lambda network: {0: lambda x, level: 2 * x, 300: lambda x, level: x})
     draw = drawing("live", NOBODY)
     draw(Setting(300, 3.0, 1.0))
@@ -39,7 +41,7 @@ def test_a_setting_draws_from_the_good_network_moved_away_from_the_weak_one(monk
 
 def test_a_row_says_what_the_images_are_worth(monkeypatch):
     x_0 = load_digits("test").x_0(slice(5)) + 0.01
-    monkeypatch.setattr(unconditional, "of_unasked", lambda images, by: {"frechet": 1.23456} if len(images) == 5 else {})
+    monkeypatch.setattr(unconditional, "of_unconditional", lambda images, by: {"frechet": 1.23456} if len(images) == 5 else {})
     monkeypatch.setattr(unconditional, "features_of", lambda evaluator, images: images.flatten(1).double())
     near = NOBODY._replace(manifold=manifold(torch.cat([x_0[:4] + 0.01, x_0[:3] + 100]).flatten(1).double()))
     row = measured(x_0, "live", Setting(300, 3.0, 1.0), near)
@@ -55,7 +57,9 @@ def test_what_is_measured_is_drawn_with_this_eta(monkeypatch, eta):
     monkeypatch.setattr(model_cards, "confident", lambda evaluator, x_0: drawn.append(x_0) or 0.5)
     monkeypatch.setattr(Reference, "frechet", lambda by, x_0: 6.0)
     monkeypatch.setattr(Reference, "floor", lambda by, n: 2.0)
-    found = model_cards.of_unasked(model_cards.unconditional(lambda x_t, t: 0.9 * x_t, schedule, n=4, eta=eta), NOBODY)
+    found = model_cards.of_unconditional(
+        model_cards.unconditional_samples(lambda x_t, t: 0.9 * x_t, schedule, n=4, eta=eta), NOBODY
+    )
     assert (found["confident"], found["confident_error"], found["frechet"]) == (0.5, 0.25, 3.0)
     x_T, eps = start_noise(4, generator), clipped(lambda x_t, t: 0.9 * x_t, schedule)
     assert_close(drawn[0], final_sample(ddim_path(eps, x_T, schedule, model_cards.STEPS, eta, generator)))

@@ -45,9 +45,15 @@ def replace_everywhere(right: Callable, wrong: Callable) -> None:
 
 def plant_weight(weight: Callable[[float], float]) -> None:
     """w = weight(s) for classifier-free guidance: the harness computes w = s - s_at_zero."""
-    from minidiff.sampling import METHODS
+    from minidiff.evaluation import sweep
 
-    METHODS["cfg"] = METHODS["cfg"]._replace(s_at_zero=1.0 - weight(1.0))
+    right = sweep.guidance_methods
+
+    def guidance_methods(*given, **named):
+        found = right(*given, **named)
+        return found | {"cfg": found["cfg"]._replace(s_at_zero=1.0 - weight(1.0))}
+
+    replace_everywhere(right, guidance_methods)
 
 
 def plant_null(null: Callable[[int], int]) -> None:

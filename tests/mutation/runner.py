@@ -22,7 +22,8 @@ import beartype  # noqa: F401  (imported here so that no trial waits for it)
 import jaxtyping  # noqa: F401
 import pytest
 import torch
-from mutants import MUTANTS, PACKAGE, Mutant, mutated
+from catalogue import MUTANTS
+from mutants import PACKAGE, Mutant, mutated
 
 TESTS = Path(__file__).resolve().parents[1]
 SLOW = [  # through all T levels, or with many samples; the quicker ones first

@@ -15,7 +15,7 @@ FILES = {  # the tests that are there for the piece which a mistake replaces
     "noised": "diffusion/test_process.py",
     "by_classifier": "diffusion/test_guidance.py",
     "free": "diffusion/test_guidance.py",
-    "weight": "training/test_generation.py",
+    "weight": "test_sampling.py",
     "null": "nets/test_nets.py",
     "dropped": "nets/test_nets.py",
     "log_prob": "nets/test_nets.py",

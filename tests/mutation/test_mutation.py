@@ -9,7 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from mutants import GUIDANCE, MUTANTS, PACKAGE, PROCESS, SAMPLERS, Mutant, mutated
+from catalogue import GUIDANCE, MUTANTS, PROCESS, SAMPLERS
+from mutants import PACKAGE, Mutant, mutated
 
 CHECKS = ["unit tests"]  # the names in runner.CHECKS
 

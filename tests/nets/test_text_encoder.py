@@ -33,7 +33,7 @@ def test_tokens():
 def test_padding_and_other_rows_do_not_change_an_encoding(encoder):
     alone = encode(encoder, "ab")
     among = encode(encoder, "ab", "abcd", "", "dcba")
-    assert among.there.tolist()[0] == [True] * 4 + [False] * 2
+    assert among.mask.tolist()[0] == [True] * 4 + [False] * 2
     assert_close(among.states[0, :4], alone.states[0], rtol=0, atol=1e-5)
     backwards = encode(encoder, "dcba", "", "abcd", "ab")
     assert_close(backwards.states.flip(0)[0, :4], alone.states[0], rtol=0, atol=1e-5)
@@ -89,10 +89,10 @@ def test_cross_attention_by_hand():
     words = words_of(states, [[True] * 4, [True, True, False, False]])
     expected = x.clone()
     for i, count in ((0, 4), (1, 2)):
-        q = layer.ask(layer.norm(x[i : i + 1])).flatten(2)[0].T  # (places, channels)
-        k, v = layer.answer(states[i, :count]).chunk(2, dim=1)
+        q = layer.to_q(layer.norm(x[i : i + 1])).flatten(2)[0].T  # (places, channels)
+        k, v = layer.to_kv(states[i, :count]).chunk(2, dim=1)
         mixed = torch.softmax(q @ k.T / math.sqrt(8), dim=1) @ v
-        expected[i] += layer.out(mixed.T.reshape(1, 8, 3, 3))[0]
+        expected[i] += layer.to_out(mixed.T.reshape(1, 8, 3, 3))[0]
     assert_close(layer(x, words), expected, rtol=1e-5, atol=1e-5)
 
 

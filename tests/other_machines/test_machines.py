@@ -36,7 +36,7 @@ assert torch.allclose(torch.autograd.grad(x.log().sum(), x)[0], 1 / here)
 ddpm, classifier = md.load("ddpm"), md.load("classifier")
 assert not torch.equal(md.cosine().beta, ddpm.schedule.beta), "nothing was planted"
 assert md.cosine().same_as(ddpm.schedule)
-md.cg(ddpm._replace(schedule=md.cosine()), classifier)
+md.cg(ddpm._replace(schedule=md.cosine()), classifier, torch.tensor([3]), 1.0)
 print("ok")
 """
     assert on_another_machine(source) == "ok\n"

@@ -13,7 +13,7 @@ from minidiff.diffusion.schedule import cosine, linear
 from minidiff.nets.classifier import NoisyClassifier
 from minidiff.nets.text_encoder import LONGEST
 from minidiff.nets.unet import bind
-from minidiff.sampling import cfg_text, generate, start_noise
+from minidiff.sampling import cfg_text, sample, start_noise
 from minidiff.symbols import InputError
 from minidiff.teaching.article import (
     ArticleClassifier,
@@ -41,9 +41,9 @@ def test_the_text_loop_is_classifier_free_guidance(text_unet, sentence, negative
     """s = 1 + w; the loop's one batch of two against the package's two passes."""
     x_T = start_noise(1, 3)
     looped = text_to_image_loop(pipeline(text_unet, steps=10), x_T, sentence, guidance_scale=3.0, negative=negative)
-    ours = generate(cfg_text(text_unet, negative), to_tokens([sentence]), w=2.0, steps=10, seed=3)
+    ours = sample(cfg_text(text_unet, to_tokens([sentence]), 2.0, negative), x_T, text_unet.schedule, 10)
     assert_close(looped, ours, rtol=0, atol=2e-3)  # float32, through ten steps
-    other = generate(cfg_text(text_unet, negative), to_tokens([sentence]), w=3.0, steps=10, seed=3)
+    other = sample(cfg_text(text_unet, to_tokens([sentence]), 3.0, negative), x_T, text_unet.schedule, 10)
     assert (looped - other).abs().max() > 0.05
 
 

@@ -49,7 +49,7 @@ def test_what_is_saved_comes_back(name, tmp_path):
     for key, value in trained.net.state_dict().items():
         assert torch.equal(loaded.net.state_dict()[key], value)
     assert loaded.schedule.same_as(trained.schedule)
-    assert {**trained.metadata, "format": 2, "schedule": trained.schedule.name} == loaded.metadata
+    assert {**trained.metadata, "format": 3, "schedule": trained.schedule.name} == loaded.metadata
     assert not loaded.net.training
     assert kind(path) == name
 
@@ -105,9 +105,9 @@ def test_another_recipe(file):
 
 def test_another_shape(tmp_path):
     trained = made()
-    trained.net["unet"].net.enter = torch.nn.Conv2d(4, 40, 3)
+    trained.net["unet"].net.conv_in = torch.nn.Conv2d(4, 40, 3)
     save(tmp_path / "w.safetensors", trained)
-    with pytest.raises(InputError, match=r"(?s)do not fit the recipe 'ddpm'.*unet.net.enter.weight"):
+    with pytest.raises(InputError, match=r"(?s)do not fit the recipe 'ddpm'.*unet.net.conv_in.weight"):
         load("ddpm", tmp_path / "w.safetensors")
 
 
@@ -118,12 +118,12 @@ def test_another_data_set(file):
 
 def test_another_format_or_no_metadata(tmp_path, file):
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(InputError, match="format 2 of minidiff's weights was expected, None came"):
+    with pytest.raises(InputError, match="format 3 of minidiff's weights was expected, None came"):
         load("ddpm", tmp_path / "foreign.safetensors")
     with safe_open(file, "pt") as opened:
         tensors, metadata = {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(opened.metadata()["minidiff"])  # noqa: SIM118
     save_file(tensors, file, metadata={"minidiff": json.dumps({**metadata, "format": 99})})
-    with pytest.raises(InputError, match="format 2 .* 99 came"):
+    with pytest.raises(InputError, match="format 3 .* 99 came"):
         load("ddpm", file)
 
 

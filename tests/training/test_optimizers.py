@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from minidiff import settings
 from minidiff.diffusion.schedule import cosine
 from minidiff.training.optimizers import MatrixMuon, adamw, muon, restore, take_step, tensors_of
 from minidiff.training.recipes import RECIPES
@@ -26,7 +27,7 @@ def test_a_first_step_is_the_gradient_made_orthogonal(layer, rounding, error, mo
 
     Its five steps bring singular values into about [0.7, 1.2] only [Jordan 2024], so directions are exact and sizes are not.
     """
-    monkeypatch.setenv("MINIDIFF_PRECISION", rounding)
+    monkeypatch.setattr(settings, "TRAINING_PRECISION", rounding)
     before = with_gradients(layer).weight.detach().clone().flatten(1)
     u, _, vh = torch.linalg.svd(layer.weight.grad.flatten(1), full_matrices=False)
     take_step([MatrixMuon([layer.weight], weight_decay=0.1)], rate=0.01)
@@ -48,7 +49,7 @@ def test_float32_takes_the_steps_of_torch_s_muon(monkeypatch):
             if rounding == "torch":
                 optimizer = torch.optim.Muon([weight], lr=0.0, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
             else:
-                monkeypatch.setenv("MINIDIFF_PRECISION", "float32")
+                monkeypatch.setattr(settings, "TRAINING_PRECISION", "float32")
                 optimizer = MatrixMuon([weight], weight_decay=0.1)
             for i, gradient in enumerate(gradients):
                 weight.grad = gradient.clone()
@@ -66,8 +67,12 @@ def test_muon_moves_matrices_and_adamw_the_rest():
     by_muon = [names[weight] for weight in matrices.weights]
     by_adamw = [names[weight] for group in rest.param_groups for weight in group["params"]]
     assert sorted(by_muon + by_adamw) == sorted(names.values())
-    assert {"classes.table.weight", "unet.net.embed.mlp.0.weight", "unet.net.embed.condition.weight"} <= set(by_adamw)
-    assert {"unet.net.enter.weight", "unet.net.plan.blocks.0.enter.weight", "unet.net.attention.qkv.weight"} <= set(by_muon)
+    assert {"classes.table.weight", "unet.net.time_embedding.mlp.0.weight", "unet.net.time_embedding.condition.weight"} <= set(
+        by_adamw
+    )
+    assert {"unet.net.conv_in.weight", "unet.net.mixer.blocks.0.fc_in.weight", "unet.net.self_attention.to_qkv.weight"} <= set(
+        by_muon
+    )
     assert all(names_parameter.ndim >= 2 for names_parameter in matrices.weights)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     take_step(muon(with_gradients(net), 0.0), rate=0.01)

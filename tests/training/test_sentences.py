@@ -12,7 +12,7 @@ from minidiff.datasets.mnist import Digits, load_digits
 from minidiff.diffusion.guidance import clipped
 from minidiff.nets.text_encoder import END, PADDING, START
 from minidiff.nets.unet import bind
-from minidiff.sampling import cfg_text, generate, start_noise
+from minidiff.sampling import cfg_text, sample, start_noise
 from minidiff.symbols import InputError
 from minidiff.training import losses
 from minidiff.training.checkpoints import load
@@ -119,26 +119,27 @@ def guess(eps, x_t, t):
 def test_w_minus_1_is_the_empty_sentence_and_0_the_plain_model(text_unet):
     tokens, x_t, t = to_tokens(["a thick seven", "一个细的三"]), start_noise(2, 0), torch.tensor([600, 900])
     net, text = text_unet.net["unet"], text_unet.net["text"]
-    unguided = guess(cfg_text(text_unet).denoiser(tokens, -1.0), x_t, t)
+    unguided = guess(cfg_text(text_unet, tokens, -1.0), x_t, t)
     assert_close(unguided, guess(clipped(bind(net, text(to_tokens(["", ""]))), text_unet.schedule), x_t, t), rtol=0, atol=1e-5)
-    plain = guess(cfg_text(text_unet).denoiser(tokens, 0.0), x_t, t)
+    plain = guess(cfg_text(text_unet, tokens, 0.0), x_t, t)
     assert_close(plain, guess(clipped(bind(net, text(tokens)), text_unet.schedule), x_t, t), rtol=0, atol=1e-5)
     assert not torch.allclose(plain, unguided, atol=1e-2)
 
 
 def test_a_negative_sentence_takes_the_null_s_place(text_unet):
     tokens, x_t, t = to_tokens(["a seven"]), start_noise(1, 0), torch.tensor([700])
-    by = cfg_text(text_unet, negative="a thin seven")
-    drawn_away = guess(by.denoiser(tokens, -1.0), x_t, t)
-    asked = guess(cfg_text(text_unet).denoiser(to_tokens(["a thin seven"]), 0.0), x_t, t)
+    drawn_away = guess(cfg_text(text_unet, tokens, -1.0, negative="a thin seven"), x_t, t)
+    asked = guess(cfg_text(text_unet, to_tokens(["a thin seven"]), 0.0), x_t, t)
     assert_close(drawn_away, asked, rtol=0, atol=1e-5)
     with pytest.raises(InputError, match="no word 'ugly'"):
-        cfg_text(text_unet, negative="an ugly digit")
+        cfg_text(text_unet, tokens, 1.0, negative="an ugly digit")
 
 
 def test_padding_and_order_of_a_batch_do_not_change_a_sample(text_unet):
-    alone = generate(cfg_text(text_unet), to_tokens(["number 7"]), w=1.0, steps=3)
-    among = generate(cfg_text(text_unet), to_tokens(["number 7", "a thick, wide seven, slanted to the left"]), w=1.0, steps=3)
+    one, two = to_tokens(["number 7"]), to_tokens(["number 7", "a thick, wide seven, slanted to the left"])
+    alone, among = (
+        sample(cfg_text(text_unet, tokens, 1.0), start_noise(len(tokens), 0), text_unet.schedule, 3) for tokens in (one, two)
+    )
     assert_close(among[:1], alone, rtol=0, atol=1e-3)
 
 

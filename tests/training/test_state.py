@@ -117,7 +117,7 @@ def test_a_checkpoint_of_something_else_is_refused(change, message, digits, tmp_
 
 def test_another_device_or_number_of_processes_is_refused(digits, tmp_path, monkeypatch):
     save_run(tmp_path / "c", begin(RECIPE, digits, 1))
-    monkeypatch.setattr(state, "processes", lambda: Processes(0, 2))
+    monkeypatch.setattr(states, "processes", lambda: Processes(0, 2))
     with pytest.raises(InputError, match="another processes .wanted 2, came 1.. Delete it to start anew"):
         continue_run(tmp_path / "c", RECIPE, digits, 1)
 
@@ -125,11 +125,11 @@ def test_another_device_or_number_of_processes_is_refused(digits, tmp_path, monk
 def test_a_new_run_leaves_the_checkpoint_of_an_earlier_one_alone(tmp_path, capsys):
     """Whoever forgets --resume loses nothing."""
     out, state = tmp_path / "w.safetensors", tmp_path / "w.safetensors.checkpoint"
-    states.write_bytes(b"5,500 steps")
+    state.write_bytes(b"5,500 steps")
     assert main(["train", "ddpm", "--steps", "1", "--out", str(out)]) == 2
     assert f"{state}: the state of an earlier run is there. Go on with --resume, or delete it" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [state.name]
-    assert states.read_bytes() == b"5,500 steps"
+    assert state.read_bytes() == b"5,500 steps"
 
 
 def test_nothing_to_resume_or_a_broken_file(digits, tmp_path, capsys):
@@ -201,7 +201,7 @@ def test_processes_draw_together_what_one_draws_alone(world):
         like = torch.empty(8 // world, 1, 2, 2, dtype=torch.float64)
         middle, mixed = (mine.middle_levels(len(like), 1000, 0.5, 0.9), mine.mixed_levels(len(like), 1000, 0.5, 0.9, 0.2))
         levels = torch.stack([mine.levels(len(like), 1, 1000), middle, mixed], dim=1)
-        return levels, mine.normal(like), mine.uniform(len(like), 4), mine.mine(torch.arange(8))
+        return levels, mine.normal(like), mine.uniform(len(like), 4), mine.shard(torch.arange(8))
 
     together = [torch.cat(parts) for parts in zip(*(drawn(rank, world) for rank in range(world)), strict=True)]
     assert all(torch.equal(a, b) for a, b in zip(together, drawn(0, 1), strict=True))
@@ -218,7 +218,7 @@ def test_rows_that_meet_have_together_the_gradient_of_one_process(world, monkeyp
         monkeypatch.setattr(
             distributed.dist, "all_gather", lambda rows, own: rows.__setitem__(slice(None), (x @ weight).chunk(world))
         )
-        rows = mine.gathered(mine.mine(x) @ w)
+        rows = mine.gathered(mine.shard(x) @ w)
         torch.testing.assert_close(rows, x @ weight)
         (rows @ rows.T).logsumexp(dim=1).sum().backward()
         return w.grad
@@ -237,9 +237,10 @@ CURVE = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from minidiff import RECIPES, load_digits, training_steps
+from minidiff import RECIPES, load_digits, settings, training_steps
 from minidiff.training.distributed import processes
 recipe = replace(RECIPES[sys.argv[2]], steps=int(sys.argv[3]), batch=16, warmup=10)
+settings.TRAINING_PRECISION = "float32"
 losses = [state.loss for state in training_steps(recipe, load_digits("train"), seed=0)]
 if processes().rank == 0:
     open(sys.argv[1], "w").write(json.dumps(losses))
@@ -252,7 +253,7 @@ def test_two_processes_under_torchrun_follow_the_curve_of_one(tmp_path, name, st
     """The same global batch, float32, steps of the recipe's optimizers: losses agree to 1e-5. In text's every row meets every."""
     script = tmp_path / "curve.py"
     script.write_text(CURVE)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MINIDIFF_PRECISION": "float32", "MINIDIFF_DEVICE": "cpu"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MINIDIFF_DEVICE": "cpu"}
     environment |= {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}  # whatever the host's name resolves to
     alone = [sys.executable, script, tmp_path / "one.json"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

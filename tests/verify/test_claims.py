@@ -155,7 +155,7 @@ def test_a_false_world_is_noticed(worlds):
     """If the variance of x_t were wrong in GaussianMixture, nearly all routes would share the mistake: M1 and Tweedie must see it."""
     case = next(case for case in worlds if case.name == "1-D cosine")
     false = FalseMixture(*(getattr(case.mixture, field.name) for field in fields(case.mixture)))
-    broken = [claim for claim in CLAIMS if not check_claim(claim, [replace(case, world=false)]).holds]
+    broken = [claim for claim in CLAIMS if not check_claim(claim, [replace(case, mixture=false)]).holds]
     assert {"log p(x_t|y) = log p(x_t) + log p(y|x_t) - log p(y)", "the same, with eps from E[x_0 | x_t] (Tweedie)"} <= {
         claim.equation for claim in broken
     }

@@ -6,12 +6,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from minidiff.experiments.variant_methods import unconditional
 
 from minidiff.__main__ import main
 from minidiff.datasets.mnist import load_digits, to_bytes
 from minidiff.experiments import model_cards
 from minidiff.nets.unet import bind
+from minidiff.sampling import unconditional
 from minidiff.training.checkpoints import PRETRAINED, load, save
 from minidiff.training.loop import train
 from minidiff.training.recipes import RECIPES
@@ -35,7 +35,7 @@ def test_the_shipped_ddpm_is_drawn_from_as_it_is_measured(tmp_path, monkeypatch,
     assert sample("--n", 3, "--eta", 1, "--out", tmp_path / "a.npz") == 0
     monkeypatch.setattr(model_cards, "STEPS", 3)
     ddpm = load("ddpm")
-    expected = model_cards.unconditional(bind(ddpm.net["unet"]), ddpm.schedule, n=3, eta=1.0)
+    expected = model_cards.unconditional_samples(bind(ddpm.net["unet"]), ddpm.schedule, n=3, eta=1.0)
     drawn = np.load(tmp_path / "a.npz")
     assert sorted(drawn) == ["x"]  # nobody asked: there is no y
     assert "3 unconditional, by ddpm, eta = 1, seed 0, " in capsys.readouterr().out  # nor is there a w
@@ -54,7 +54,7 @@ def test_away_from_a_weaker_self(weak, tmp_path, capsys, itself):
     changed = [abs(drawn[w] - drawn[0]).max() > 1 for w in (1, 2)]  # grey levels, rounding allowed
     assert changed == [not itself] * 2  # away from itself nothing changes
     assert itself or abs(drawn[2] - drawn[1]).max() > 1
-    assert f"2 unconditional, by ddpm away from {weak}, w = 1, " in capsys.readouterr().out
+    assert f"2 unconditional, by ddpm guided by {weak}, w = 1, " in capsys.readouterr().out
 
 
 def test_the_guess_is_the_formula():
@@ -63,8 +63,8 @@ def test_the_guess_is_the_formula():
     x_t = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         eps = ddpm.net["unet"](x_t, t, None)
-        guess = unconditional(ddpm, weak).denoiser(torch.zeros(2, dtype=torch.long), 3.0)(x_t, t)
-        alone = unconditional(ddpm).denoiser(torch.zeros(2, dtype=torch.long), 3.0)(x_t, t)
+        guess = unconditional(ddpm, weak, 3.0)(x_t, t)
+        alone = unconditional(ddpm)(x_t, t)
     for found, wanted in ((guess, eps + 3 * (eps - eps / 2)), (alone, eps)):
         abar = ddpm.schedule.abar[t].float()[:, None, None, None]
         x_0 = ((x_t - (1 - abar).sqrt() * wanted) / abar.sqrt()).clamp(-1, 1)
@@ -94,7 +94,7 @@ def test_a_picture_has_rows_of_ten(tmp_path):
     ("options", "says"),
     [
         (["--unconditional", "--w", "2"], "with --unconditional it wants --guiding-weights."),
-        (["--unconditional", "--method", "cg"], "--unconditional has no digit to guide to; got cg"),
+        (["--unconditional", "--method", "cg"], "--unconditional has no condition to guide to; got cg"),
         (["--unconditional", "--negative", "8"], "--negative is a sentence against a sentence: it wants --prompt"),
         (["--digit", "7", "--guiding-weights", "w.safetensors"], "it wants --unconditional"),
         (["--unconditional", "--guiding-weights", "w.safetensors"], "w.safetensors: no such weights"),
