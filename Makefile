@@ -10,13 +10,13 @@ READY := $(VENV)/ready
 DOCS := $(VENV)/docs
 INSTRUCTOR := $(VENV)/instructor
 LESSONS := $(sort $(wildcard notebooks/*.ipynb))
-MODELS := judge classifier ddpm unet text words
+MODELS := evaluator classifier ddpm unet clip text_unet
 COURSE ?= build/course
 PRIVATE ?= notebooks/course/private
 WORKERS ?= 2
 
 .PHONY: help setup lessons test test-all other-machines lab assignments handout grade formgrade book playground
-.PHONY: train quality trials bench crosscheck evaluate exact fresh-noise interval two-networks unconditional variants sentences picture store clean
+.PHONY: train bench crosscheck picture store clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -76,48 +76,23 @@ $(DOCS): $(READY)
 playground: book ## build it and serve it, on this machine only: http://127.0.0.1:8000/playground/
 	$(PY) -m http.server --bind 127.0.0.1 --directory build/book 8000
 
-train: $(MODELS:%=train-%) quality ## retrain every shipped weight, measure it, describe it
+train: $(MODELS:%=train-%) ## retrain every pretrained weight, measure it, describe it
+	$(PY) -m minidiff.experiments.model_cards
 
 train-%: setup
 	$(PY) -m minidiff train $* --out data/weights/$*.safetensors
 
-quality: setup ## measure the shipped weights; writes their metadata and data/weights/README.md
-	$(PY) -m minidiff.experiments.model_cards
+# A file of data/results from its experiment. What is there counts as made: delete it, or make -B, which goes on where it stopped
+data/results/%.csv: | $(READY)
+	$(PY) -m minidiff.experiments.$* $@
 
-trials: setup ## train the live U-Net with one number changed at a time; writes data/results/trials.csv
-	$(PY) -m minidiff.experiments.ablations data/results/ablations.csv
-
-bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90, 95 and 99 % as asked
+bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90, 95 and 99 % accuracy
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(PY) -m minidiff.experiments.bench
 
 crosscheck: setup ## metrics against torchmetrics and prdc, schedulers against diffusers
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[crosscheck,bench]"
 	$(PY) -m pytest tests/evaluation/test_cross_check.py tests/teaching/test_article.py
-
-evaluate: setup ## measure every method over w; writes data/results/guidance.csv
-	$(PY) -m minidiff evaluate --out data/results/guidance.csv
-
-exact: setup ## measure guidance with the exact denoiser of the training images, no network; writes data/results/exact.csv
-	$(PY) -m minidiff evaluate --methods exact --scales 1 1.25 1.5 2 3 4 6 10 --seeds 3 --out data/results/exact.csv
-
-fresh-noise: setup ## measure CFG and CG with fresh noise in every DDIM step; writes data/results/fresh_noise.csv
-	$(PY) -m minidiff evaluate --methods "cfg eta 1" "cg eta 1" --scales 1 1.25 2 3 4 --seeds 2 --out data/results/fresh_noise.csv
-
-interval: setup ## measure CFG at w = 1, only in an interval of t; writes data/results/interval.csv
-	$(PY) -m minidiff evaluate --methods "interval 200-800" "two networks 200-900" --scales 2 --out data/results/interval.csv
-
-two-networks: setup ## measure CFG with ddpm as the network that is told nothing; writes data/results/two_networks.csv
-	$(PY) -m minidiff evaluate --methods "two networks" --scales 1.25 2 4 10 --seeds 2 --out data/results/two_networks.csv
-
-unconditional: setup ## measure what helps where nobody asks for a digit; writes data/results/unconditional.csv
-	$(PY) -m minidiff.experiments.unconditional data/results/unconditional.csv
-
-variants: setup ## measure the later ideas of lesson 12, each over as many settings; writes data/results/variants.csv
-	$(PY) -m minidiff evaluate --variants --n 50 --seeds 3 --steps 20 --out data/results/variants.csv
-
-sentences: setup ## measure digits drawn from sentences, over w; writes data/results/sentences.csv
-	$(PY) -m minidiff.experiments.text_guidance data/results/text_guidance.csv
 
 picture: setup ## the picture at the top of README
 	$(PY) -m minidiff.teaching.overview data/results/digits_by_scale.png

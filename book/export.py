@@ -2,9 +2,9 @@
 
     python book/export.py FOLDER
 
-writes unet.onnx and ddpm.onnx (their guess of v, see VPrediction), gradient.onnx (of log p(y | x_t), by the noisy classifier),
-evaluator.onnx (logits) and schedule.json. The batch is free; weights stay in half precision, as they are shipped, and are computed
-in float32. Each file is checked against PyTorch.
+writes unet.onnx and ddpm.onnx (they predict v, see VPrediction), gradient.onnx (of log p(y | x_t), by the noisy classifier),
+evaluator.onnx (logits) and schedule.json. The batch is free; weights stay in half precision, as they are shipped, and
+are computed in float32. Each file is checked against PyTorch.
 """
 
 import json

@@ -100,15 +100,13 @@ def sample(
     steps: int = 50,
     eta: float = 0.0,
     generator: torch.Generator | None = None,
-    bar: tqdm | None = None,
 ) -> Images:
     """x_0 from x_T by ddim_path with this denoiser, a row for each row of x_T; eta > 0 takes fresh noise from the generator.
 
     The same arguments give the same images on the same machine, bit for bit. Networks compute in sampling_precision(), the steps
     in float32. Raises InputError if the images are not finite: then w is too large.
     """
-    with autocast(x_T.device, sampling_precision(x_T.device)):
-        return final_sample(_watched(ddim_path(eps, x_T, schedule, steps, eta, generator), bar))
+    return _end(ddim_path(eps, x_T, schedule, steps, eta, generator), x_T.device)
 
 
 @torch_as_it_starts()
@@ -128,12 +126,16 @@ def generate(
     y, generator = y.clone(), torch.Generator().manual_seed(seed)  # a clone: autograd may not keep what inference mode made
     batches = zip(start_noise(len(y), generator).split(BATCH), y.split(BATCH), strict=True)
     with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
-        made = [sample(make(rows), x_T.to(y.device), schedule, steps, eta, generator, bar) for x_T, rows in batches]
-    return torch.cat(made)
+        paths = (ddim_path(make(rows), x_T.to(y.device), schedule, steps, eta, generator) for x_T, rows in batches)
+        return torch.cat([_end(_counted(path, bar), y.device) for path in paths])
 
 
-def _watched(path: Iterator[Sample], bar: tqdm | None) -> Iterator[Sample]:
-    for stop in path:
-        if bar is not None:
-            bar.update(len(stop.x_t))
-        yield stop
+def _counted(path: Iterator[Sample], bar: tqdm) -> Iterator[Sample]:
+    for state in path:
+        bar.update(len(state.x_t))
+        yield state
+
+
+def _end(path: Iterator[Sample], where: torch.device) -> Images:
+    with autocast(where, sampling_precision(where)):
+        return final_sample(path)

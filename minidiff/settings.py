@@ -1,7 +1,7 @@
 """Where and how to compute: the device, the precision, the time that a lesson may train.
 
-MINIDIFF_DEVICE=cpu|cuda|auto and MINIDIFF_SECONDS=150 are for notebooks; commands have options, which set what stands below. It is
-read when it is used.
+MINIDIFF_DEVICE=cpu|cuda|auto and MINIDIFF_SECONDS=150 are for notebooks. Commands have options, which set the constants
+below; they are read when they are used.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def bfloat16_is_native(where: torch.device) -> bool:
 
 
 def precision(where: torch.device) -> str:
-    """ "bfloat16" or "float32", in which training computes: TRAINING_PRECISION, where "auto" takes bfloat16 where it is native."""
+    """What training computes in, "bfloat16" or "float32": TRAINING_PRECISION; "auto" is bfloat16 where it is native."""
     return _rounded(TRAINING_PRECISION, where)
 
 

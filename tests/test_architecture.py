@@ -70,14 +70,14 @@ def test_sizes():
     for path in [*FILES, *(ROOT.parent / "tests").rglob("*.py")]:
         assert len(path.read_text().splitlines()) <= 300, path
     first = [path for path in (ROOT / "diffusion").glob("*.py") if path.stem != "variants"]  # later ideas, read later
-    core = [ROOT / "symbols.py", *first, ROOT / "analytic" / "gaussian_mixture.py"]
-    assert sum(len(path.read_text().splitlines()) for path in core) < 450
+    core = [ROOT / "symbols.py", *first]
+    assert sum(len(path.read_text().splitlines()) for path in core) < 360
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 40, f"{path}: {node.name}"
                 named = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
-                assert len([name for name in named if name not in ("self", "cls")]) <= 6, f"{path}: {node.name}"
+                assert len([name for name in named if name not in ("self", "cls")]) <= 7, f"{path}: {node.name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

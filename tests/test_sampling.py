@@ -1,4 +1,4 @@
-"""How methods are put together: plain models on the common axis of guidance scales, w for each row, noise, precision; a record."""
+"""How methods are put together: plain models on the common scale, w for each row, noise, precision; a record."""
 
 from pathlib import Path
 

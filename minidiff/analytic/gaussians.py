@@ -28,7 +28,7 @@ class GaussianPair:
             raise InputError(f"Variances must be positive, got cond = {self.cond}, uncond = {self.uncond}.")
 
     def ddim_variance(self, s: float) -> float:
-        """cond^s uncond^(1 - s): DDIM moves x by d log x / d sigma^2 = (s / (cond + sigma^2) + (1 - s) / (uncond + sigma^2)) / 2"""
+        """cond^s uncond^(1 - s): DDIM follows d log x / d sigma^2 = (s / (cond + sigma^2) + (1 - s) / (uncond + sigma^2)) / 2."""
         return self.cond**s * self.uncond ** (1 - s)
 
     def ddpm_variance(self, s: float) -> float:
@@ -44,7 +44,7 @@ class GaussianPair:
         return self.cond ** (2 * s) * self.uncond ** (2 - 2 * s) * change / (self.uncond - self.cond)
 
     def powered_variance(self, s: float) -> float:
-        """1 / (s / cond + (1 - s) / uncond): the law p(x|y)^s p(x)^(1 - s), which guidance seems to promise. Needs it positive."""
+        """1 / (s / cond + (1 - s) / uncond): the variance of p(x|y)^s p(x)^(1 - s), which guidance seems to promise."""
         precision = s / self.cond + (1 - s) / self.uncond
         if precision <= 0:
             raise InputError(f"p(x|y)^s p(x)^(1 - s) has no finite mass for s = {s}.")

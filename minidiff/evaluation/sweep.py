@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 
 class Method(NamedTuple):
-    """What is measured: draw(y, w, steps, seed) -> images; the weights it uses; its guidance scale s at w = 0, s = w + s_at_zero."""
+    """What is measured: draw(y, w, steps, seed) -> images; the weights it uses; its scale s = w + s_at_zero."""
 
     draw: Callable[[Labels, float, int, int], Images]
     weights: tuple[Checkpoint, ...]
@@ -76,7 +76,7 @@ def guidance_methods(models: Mapping[str, Checkpoint], eta: float = 0.0) -> dict
 
 
 class Setting(NamedTuple):
-    """How methods are measured: at these scales, with seeds 0..seeds - 1, `each` images of every class, DDIM with so many steps."""
+    """How methods are measured: these scales, seeds 0..seeds - 1, `each` images of every class, DDIM with so many steps."""
 
     scales: tuple[float, ...] = SCALES
     seeds: int = 4
@@ -169,7 +169,9 @@ class Point(NamedTuple):
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
-    """Rows that differ in their seed only, put together, in the order in which they come. frechet is in units of the floor, which is what real images get.
+    """Rows that differ in their seed only, put together, in the order in which they come.
+
+    frechet is in units of the floor, which is what real images get.
 
     Errors: of a share, sqrt(p (1 - p) / n) over all images; of the others std / sqrt(seeds), NaN for a single seed.
     """

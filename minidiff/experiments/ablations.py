@@ -155,9 +155,8 @@ def as_table(rows: list[dict]) -> str:
         if row["model"] == "unet":
             found = [f"w = {w}: {share(f'accuracy_w{w}')}, {float(row[f'frechet_w{w}']):.2f} x" for w in (1, 0)]
         elif row["model"] == "ddpm":
-            found = [
-                f"sure {share('confident')}, {float(row['frechet']):.2f} x, background noise {float(row['background_noise_percent']):.2f} %"
-            ]
+            noise = f"background noise {float(row['background_noise_percent']):.2f} %"
+            found = [f"confident {share('confident')}, {float(row['frechet']):.2f} x, {noise}"]
         elif row["model"] == "classifier":
             found = [f"t = {t}: {share(f'accuracy_t{t}')}" for t in SHOWN]
         else:

@@ -157,7 +157,8 @@ def time_to_targets() -> Iterator[str]:
             continue
         spent += time.perf_counter() - start
         model = Checkpoint(state.average, recipe.schedule(), {})
-        share = class_accuracy(evaluator, generate(lambda rows: cfg(model, rows, 1.0), y, model.schedule), y).accuracy
+        x_0 = generate(lambda rows, model=model: cfg(model, rows, 1.0), y, model.schedule)
+        share = class_accuracy(evaluator, x_0, y).accuracy
         while wanted and share >= wanted[0]:
             yield f"{100 * wanted.pop(0):.0f} % accuracy after {spent:4.0f} s, {state.step} steps (measured {100 * share:.1f} %)"
         if not wanted:

@@ -137,7 +137,7 @@ def as_markdown(metadata: Mapping[str, dict]) -> str:
     lines = [
         "# The pretrained weights",
         "",
-        "Made by `make train`; this page is made from the files' own metadata by `make quality`, which measures each model:",
+        "Made by `make train`; this page from the files' own metadata, which holds what was measured:",
         f"n = {N:,} samples, DDIM with {STEPS} steps, seed {SEED}, ± one standard error; classifiers on the 10,000 test images.",
         "accuracy: the share that the evaluation classifier reads as the requested class. confident: the share to which it gives",
         "one class with more than 0.9. frechet: the squared distance in its features, against the 60,000 training images, in",

@@ -32,7 +32,7 @@ class Checkpoint(NamedTuple):
 
 
 def save(path: str | Path, trained: Checkpoint, dtype: torch.dtype = torch.float16) -> None:
-    """Write the weights (rounded to `dtype`), the schedule's betas (float64) and name, and the metadata to one safetensors file."""
+    """Write weights (rounded to `dtype`), the schedule's betas (float64) and name, and the metadata to one safetensors file."""
     tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in trained.net.state_dict().items()}
     tensors["schedule.beta"] = trained.schedule.beta
     metadata = json.dumps({"format": FORMAT, "schedule": trained.schedule.name, **trained.metadata})

@@ -1,7 +1,7 @@
 """Every number of every training run, with its reason.
 
-Two budgets: RECIPES makes the shipped weights, LIVE is short enough for a lesson. `make trials` trains the live U-Nets with one
-thing changed at a time, and measures what that gives.
+Two budgets: RECIPES makes the shipped weights, LIVE is short enough for a lesson. `make data/results/ablations.csv` trains the
+live U-Nets with one thing changed at a time, and measures what that gives.
 """
 
 from collections.abc import Callable
@@ -111,7 +111,7 @@ def build_text_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
 
 
 # Small batches give more updates in the same time. Muon's samples are nearer to real digits than AdamW's after as many steps
-# (`make trials` compares both); a step takes longer.
+# (`make data/results/ablations.csv` compares both); a step takes longer.
 _DENOISER = {"optimizers": muon, "batch": 64, "peak_lr": 5e-3, "steps": 6_000}  # 6,000 x 64 images is 6.4 epochs
 
 RECIPES = {

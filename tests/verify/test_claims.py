@@ -152,7 +152,7 @@ def test_no_world_is_no_verdict():
 
 
 def test_a_false_world_is_noticed(worlds):
-    """If the variance of x_t were wrong in GaussianMixture, nearly all routes would share the mistake: M1 and Tweedie must see it."""
+    """If the variance of x_t were wrong in GaussianMixture, most routes would share the mistake: M1 and Tweedie must see it."""
     case = next(case for case in worlds if case.name == "1-D cosine")
     false = FalseMixture(*(getattr(case.mixture, field.name) for field in fields(case.mixture)))
     broken = [claim for claim in CLAIMS if not check_claim(claim, [replace(case, mixture=false)]).holds]
