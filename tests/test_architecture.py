@@ -108,3 +108,18 @@ def test_nothing_is_pickled_and_nothing_is_starred():
         source = path.read_text()
         assert "import *" not in source
         assert not re.search(r"\btorch\.(load|save)\b|\bpickle\b", source), path
+
+
+def test_a_public_name_is_defined_once():
+    """Of what a command must have (DESCRIPTION, add_to, run) each has its own; experiments and checks of answers name their own."""
+    where: dict[str, list[str]] = {}
+    for path in FILES:
+        if part(path) in ("experiments", "teaching", "commands"):
+            continue
+        for node in ast.parse(path.read_text()).body:
+            assigned = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = [getattr(node, "name", None), *(getattr(target, "id", None) for target in assigned)]
+            for name in {name for name in names if name and not name.startswith("_")}:
+                where.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert len(where) > 200
+    assert not {name: files for name, files in where.items() if len(files) > 1}

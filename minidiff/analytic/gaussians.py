@@ -1,4 +1,4 @@
-"""Two Gaussians on a line: the smallest world in which guided samples have a variance in closed form, for three laws."""
+"""Two Gaussians on a line: the smallest world in which guided samples have a variance in closed form, for three distributions."""
 
 import math
 from dataclasses import dataclass

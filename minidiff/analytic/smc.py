@@ -1,4 +1,4 @@
-"""The law that guidance seems to promise, p(x|y)^s p(x)^(1-s), sampled for real: guided paths that are weighed and resampled."""
+"""Samples of p(x|y)^s p(x)^(1-s), the distribution that guidance seems to promise: guided particles, weighted and resampled."""
 
 import torch
 from jaxtyping import Float, Int

@@ -18,7 +18,7 @@ from minidiff.datasets.strokes import MEASURED, Strokes, strokes
 from minidiff.symbols import Images, InputError, Labels
 
 Described = Int[Tensor, "batch 4"]
-Chances = Float[Tensor, "batch 8"]
+Uniforms = Float[Tensor, "batch 8"]
 ATTRIBUTES = ("digit", *MEASURED)  # the columns of Described
 UNSAID = -1
 EDGES = ((2.2488, 2.7454), (-0.5797, 12.6061), (0.5480, 0.7244))  # pixels, degrees, ratio: the 1/3 and 2/3 quantiles
@@ -64,7 +64,7 @@ def bins(measured: Strokes) -> Int[Tensor, "batch 3"]:
     return (measured[:, :, None] > edges).sum(dim=2)
 
 
-def left_out(described: Described, u: Chances) -> Described:
+def left_out(described: Described, u: Uniforms) -> Described:
     """Some attributes become UNSAID: the digit where u_0 < 0.1, each of the others, on its own, where its u < 0.4.
 
     u: uniform in [0, 1), columns 0 to 3 in the order of ATTRIBUTES; the other columns are for `sentences`.
@@ -74,7 +74,7 @@ def left_out(described: Described, u: Chances) -> Described:
     )
 
 
-def sentences(described: Described, u: Chances) -> list[str]:
+def sentences(described: Described, u: Uniforms) -> list[str]:
     """A sentence for every row, in one of many forms; columns 4 to 7 of u choose the language, the form, numeral, synonyms.
 
     Raises InputError for a label over 9: there is no name for it.

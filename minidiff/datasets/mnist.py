@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minidiff.symbols import Images, InputError, Labels
 
-PRETRAINED = Path(__file__).resolve().parents[2] / "data" / "mnist"
+MNIST = Path(__file__).resolve().parents[2] / "data" / "mnist"
 IMAGES, LABELS = 0x803, 0x801  # IDX magic numbers: unsigned bytes in 3 dimensions, in 1 dimension
 
 # SHA-256 of the uncompressed bytes; gzip bytes differ from mirror to mirror. See data/README.md.
@@ -53,7 +53,7 @@ def load_digits(split: str = "train", folder: str | Path | None = None) -> Digit
     """
     if split not in ("train", "test"):
         raise InputError(f'split must be "train" or "test", got {split!r}.')
-    return _load(split, Path(folder or os.environ.get("MINIDIFF_DATA") or PRETRAINED).expanduser().resolve())
+    return _load(split, Path(folder or os.environ.get("MINIDIFF_DATA") or MNIST).expanduser().resolve())
 
 
 def to_pixels(images: UInt8[Tensor, "n height width"]) -> Images:
@@ -79,7 +79,7 @@ def _load(split: str, folder: Path) -> Digits:
             f"got images of shape {images.shape} and {len(labels)} labels."
         )
     digests = [hashlib.sha256(data).hexdigest() for data in raw]
-    if folder == PRETRAINED:
+    if folder == MNIST:
         _check(folder, dict(zip(names, digests, strict=True)))
     identity = hashlib.sha256("".join(digests).encode()).hexdigest()
     return Digits(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)), identity)

@@ -13,8 +13,8 @@ from minidiff.symbols import Features, Images, InputError
 from minidiff.training.checkpoints import Checkpoint
 
 
-class Verdict(NamedTuple):
-    """How the judge sees n images: the share it reads accuracy, and its mean confidence, each with a standard error."""
+class ClassAccuracy(NamedTuple):
+    """The share of n images that show the class, and the mean confidence, each with a standard error."""
 
     n: int
     accuracy: float
@@ -23,8 +23,8 @@ class Verdict(NamedTuple):
     confidence_error: float
 
 
-def class_accuracy(evaluator: Checkpoint, x_0: Images, y: Int[Tensor, " labels"]) -> Verdict:
-    """The judge's verdict on images x_0 that should show y.
+def class_accuracy(evaluator: Checkpoint, x_0: Images, y: Int[Tensor, " labels"]) -> ClassAccuracy:
+    """Class accuracy of images x_0 that should show y, by the evaluation classifier.
 
     confidence is the mean of max_k p(k | x_0). Raises InputError for no images, NaN pixels or labels that do not match.
     """
@@ -33,11 +33,11 @@ def class_accuracy(evaluator: Checkpoint, x_0: Images, y: Int[Tensor, " labels"]
     p = _probabilities(evaluator, x_0)
     right, sure, n = int((p.argmax(dim=1) == y).sum()), p.max(dim=1).values.double(), len(y)
     spread = float(sure.std()) / math.sqrt(n) if n > 1 else float("nan")
-    return Verdict(n, right / n, share_error(right, n), float(sure.mean()), spread)
+    return ClassAccuracy(n, right / n, share_error(right, n), float(sure.mean()), spread)
 
 
 def confident(evaluator: Checkpoint, x_0: Images, above: float = 0.9) -> float:
-    """The share of images of which the judge is sure: max_k p(k | x_0) > above."""
+    """The share of images with a confidence above `above`: max_k p(k | x_0) > above."""
     p = _probabilities(evaluator, x_0)
     return float((p.max(dim=1).values > above).double().mean())
 
@@ -58,7 +58,7 @@ class Moments(NamedTuple):
 
 
 def features_of(evaluator: Checkpoint, x_0: Images) -> Features:
-    """What the judge's last layer sees of every image, float64 on the CPU. Raises InputError for NaN pixels."""
+    """The input of the evaluation classifier's last layer, float64 on the CPU. Raises InputError for NaN pixels."""
     return _in_pieces(evaluator.net["evaluator"].features, x_0).double().cpu()
 
 
@@ -75,9 +75,11 @@ def enough(n: int, dim: int) -> None:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))   [Heusel 2017, eq. 6, in the judge's features instead of Inception's]
+    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))   [Heusel 2017, eq. 6]
 
-    The squared 2-Wasserstein distance of two normal laws. It falls with n, so compare only equal n, and say n.
+    In the features of the evaluation classifier instead of Inception's.
+
+    The squared 2-Wasserstein distance of two normal distributions. It falls with n, so compare only equal n, and say n.
     """
     values, vectors = torch.linalg.eigh(a.covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -134,7 +136,7 @@ def diversity(features: Features, y: Int[Tensor, " labels"]) -> float:
 
 
 def _probabilities(evaluator: Checkpoint, x_0: Images) -> Tensor:
-    """The judge's p(k | x_0), a row for each image."""
+    """The evaluation classifier's p(k | x_0), a row for each image."""
     return _in_pieces(lambda piece: F.softmax(evaluator.net["evaluator"](piece), dim=1), x_0)
 
 

@@ -18,7 +18,7 @@ REAL_SETS = 16  # sets of test images that a floor is the mean of, where there a
 
 
 class Reference(NamedTuple):
-    """The judge; its features of training images, as moments and as a manifold; the test images, shuffled, and their features.
+    """The evaluation classifier; its features of training images (moments, manifold); test images, shuffled, and their features.
 
     Shuffled, because the two halves of the test set come from different writers: a set of neighbours is only one of them.
     """
@@ -58,7 +58,7 @@ class Reference(NamedTuple):
 def reference(evaluator: Checkpoint) -> Reference:
     """Made of the data set in use: all training images, the first MANIFOLD of them as manifold, all test images.
 
-    Raises InputError unless the judge was trained on it: it would see features that are not there.
+    Raises InputError unless the evaluation classifier was trained on it: it would see features that are not there.
     """
     train, test = load_digits("train"), load_digits("test")
     if evaluator.metadata["data_sha256"] != train.sha256:

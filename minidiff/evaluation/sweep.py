@@ -35,7 +35,7 @@ SHARES = ("accuracy", "confident")  # shares of independent images, with the sta
 
 
 class Row(NamedTuple):
-    """One measurement. s is the guidance scale; method "real" is real test images, the floor and the ceiling of all others."""
+    """One measurement. s is the guidance scale; method "real" is real test images, the reference for all others."""
 
     method: str
     s: float
@@ -171,7 +171,7 @@ class Point(NamedTuple):
 def points(rows: Sequence[Row]) -> list[Point]:
     """Rows that differ in their seed only, put together, in the order in which they come.
 
-    frechet is in units of the floor, which is what real images get.
+    frechet is in units of what real images get.
 
     Errors: of a share, sqrt(p (1 - p) / n) over all images; of the others std / sqrt(seeds), NaN for a single seed.
     """

@@ -1,9 +1,9 @@
 """Why the recipes are as they are: half a live budget, one thing changed at a time. python -m minidiff.experiments.ablations FILE
 
-A row: for the conditional U-Net digits accuracy and Frechet distance (in units of the floor) at w = 1 and unguided, for the
-unconditional one the share of which the judge is sure, the distance and the grain; for the one that is told sentences digits as
-asked and styles in the third that was asked for, at w = 2; n = 500, DDIM with 50 steps, seed 0. For the noise-conditioned
-classifier its accuracy on the 10,000 test images at some levels.
+A row: for the conditional U-Net class accuracy and Frechet distance (in units of that of real digits) at w = 1 and w = 0, for
+the unconditional one the share with a confidence above 0.9, the distance and background noise; for the one conditioned on
+sentences prompt adherence (the digit, and styles in the requested third) at w = 2; n = 500, DDIM with 50 steps, seed 0.
+For the noise-conditioned classifier its accuracy on the 10,000 test images at some levels.
 Finished rows are kept when the command is interrupted, and are not made again.
 """
 
@@ -94,14 +94,14 @@ def build_ddpm_without_plan(classes: int, schedule: NoiseSchedule) -> nn.ModuleD
 
 
 class Pooled(TextEncoder):
-    """The sentence as one vector, the state of its end: what a U-Net without cross-attention can be told."""
+    """The sentence as one vector, the state of its end: the condition of a U-Net without cross-attention."""
 
     def forward(self, tokens: Tokens) -> Features:
         return at_end(super().forward(tokens), tokens)
 
 
 def build_pooled(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """The U-Net that is told a sentence as one vector, beside t."""
+    """The U-Net conditioned on a sentence as one vector, beside t."""
     unet = VPrediction(UNet(c_dim=WORDS_DIM), schedule.abar)
     return nn.ModuleDict({"unet": unet, "text": Pooled(VOCABULARY, WORDS_DIM)})
 

@@ -128,15 +128,15 @@ def guidance(rounded: str) -> Iterator[str]:
     model = load("unet")
     net, classes = model.net["unet"].to(device()), model.net["classes"].to(device())
     y, x_T = torch.arange(10, device=device()).repeat_interleave(10), start_noise(100, 0).to(device())
-    told, nothing = classes(y), classes.unconditional(100)
+    c, no_c = classes(y), classes.unconditional(100)
 
     def halves(x_t: Tensor, t: Tensor) -> Tensor:
-        cond, null = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([told, nothing])).chunk(2)
-        return 2 * cond - null
+        eps_cond, eps_uncond = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([c, no_c])).chunk(2)
+        return 2 * eps_cond - eps_uncond
 
     ways = {
-        "conditional model alone": bind(net, told),
-        "guided (w = 1), two passes": classifier_free(bind(net, told), bind(net, nothing), 1.0),
+        "conditional model alone": bind(net, c),
+        "guided (w = 1), two passes": classifier_free(bind(net, c), bind(net, no_c), 1.0),
         "guided (w = 1), one batch of two halves": halves,
     }
     plain = None

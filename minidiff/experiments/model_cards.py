@@ -1,4 +1,4 @@
-"""What shipped weights are worth: measured, written into their files and into data/weights/README.md.
+"""What the pretrained weights are worth: measured, written into their files and into data/weights/README.md.
 
 python -m minidiff.experiments.model_cards [NAME ...] measures these only, and keeps what is known of the others.
 """
@@ -29,7 +29,7 @@ LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes 
 
 
 def of_unet(unet: Checkpoint, by: Reference, n: int = N) -> dict:
-    """CFG samples at w = 1 and w = 0: the share class accuracy, and the Frechet distance in units of the floor."""
+    """CFG samples at w = 1 and w = 0: class accuracy, and the Frechet distance in units of that of real digits."""
     y = torch.arange(10).repeat_interleave(n // 10).to(device())
     found, floor = {}, by.balanced_floor(n // 10)
     for w in (1.0, 0.0):
@@ -41,18 +41,18 @@ def of_unet(unet: Checkpoint, by: Reference, n: int = N) -> dict:
 
 
 def of_ddpm(ddpm: Checkpoint, by: Reference, n: int = N) -> dict:
-    """Unconditional samples: the share of which the judge is over 0.9 sure, and the Frechet distance in units of the floor."""
+    """Unconditional samples: the share with a confidence above 0.9, and the Frechet distance in units of that of real digits."""
     return of_unconditional(unconditional_samples(bind(ddpm.net["unet"]), ddpm.schedule, n), by)
 
 
 def unconditional_samples(eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0) -> Images:
-    """n samples of a denoiser that is told nothing, from SEED; eta > 0: with fresh noise in every DDIM step."""
+    """n samples of an unconditional denoiser, from SEED; eta > 0: stochastic sampling."""
     rows = torch.zeros(n, dtype=torch.long, device=device())
     return generate(lambda rows: clipped(eps, schedule), rows, schedule, STEPS, eta, SEED)
 
 
 def of_unconditional(x_0: Images, by: Reference) -> dict:
-    """Images that nobody asked for: the share of which the judge is sure, the Frechet distance in floors, the grain."""
+    """Unconditional images: the share with a confidence above 0.9, Frechet distance (real digits: 1), background noise."""
     sure, n = confident(by.evaluator, x_0), len(x_0)
     found = {
         "confident": sure,

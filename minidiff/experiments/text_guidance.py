@@ -1,6 +1,6 @@
 """What sentences are worth: how well the contrastive encoder finds, and how well digits drawn from sentences follow them.
 
-python -m minidiff.experiments.text_guidance FILE draws with the shipped U-Net at several w and writes a row for each.
+python -m minidiff.experiments.text_guidance FILE draws with the pretrained U-Net at several w and writes a row for each.
 """
 
 import math
@@ -104,7 +104,7 @@ class Row(NamedTuple):
 
 
 class Ruler(NamedTuple):
-    """The training images' mean of every measure for each digit, and its standard deviation over all; and the judge."""
+    """Every measure's mean for each digit of the training set, its standard deviation over all; the evaluation classifier."""
 
     means: Float[Tensor, "10 3"]
     spread: Float[Tensor, "3"]
@@ -125,10 +125,10 @@ def measured_row(by: Ruler, x_0: Images, asked: Described, name: str, w: float |
     shown = strokes(x_0).cpu()
     found: list[float] = []
     for column in STYLES:
-        told = asked[:, column] != UNSAID
-        high = asked[told, column] == 2
-        from_mean = (shown[told, column - 1] - by.means[asked[told, 0], column - 1]) / by.spread[column - 1]
-        hits = int((bins(shown[told])[:, column - 1] == asked[told, column]).sum())
+        named = asked[:, column] != UNSAID
+        high = asked[named, column] == 2
+        from_mean = (shown[named, column - 1] - by.means[asked[named, 0], column - 1]) / by.spread[column - 1]
+        hits = int((bins(shown[named])[:, column - 1] == asked[named, column]).sum())
         found += [hits / len(high), share_error(hits, len(high)), *_shift(from_mean, high), *_correlation(from_mean, high)]
     found = [verdict.accuracy, verdict.accuracy_error, *found]
     return Row(name, w, len(x_0), *(round(value, 4) for value in found))

@@ -10,8 +10,8 @@ from minidiff.symbols import Features, Images, Labels, Logits, LogProb, LogProbs
 class NoisyClassifier(nn.Module):
     """Logits of p(y | x_t) at noise level t: the U-Net's way down, one level deeper, then a mean over places
 
-    [after Dhariwal & Nichol 2021, sec. 4, who pool by attention]. It is told t; no BatchNorm and no dropout, so that rows
-    never see each other.
+    [after Dhariwal & Nichol 2021, sec. 4, who pool by attention]. Conditioned on t. Without BatchNorm and dropout rows never
+    see each other.
     """
 
     def __init__(self, classes: int = 10, width: int = 32):

@@ -13,7 +13,7 @@ from minidiff.symbols import Condition, Steps
 Maps = Float[Tensor, "batch c_in height width"]
 MapsOut = Float[Tensor, "batch c_out height width"]
 Embedding = Float[Tensor, "batch emb"]
-Numbers = Float[Tensor, "batch numbers"]
+Vectors = Float[Tensor, "batch numbers"]
 
 
 class Words(NamedTuple):
@@ -133,7 +133,7 @@ class DenseBlock(nn.Module):
         self.norm, self.fc_in = nn.LayerNorm(numbers), nn.Linear(numbers, hidden)
         self.emb_proj, self.fc_out = nn.Linear(dim, 2 * hidden), zeroed(nn.Linear(hidden, numbers))
 
-    def forward(self, x: Numbers, emb: Embedding) -> Numbers:
+    def forward(self, x: Vectors, emb: Embedding) -> Vectors:
         scale, shift = self.emb_proj(F.silu(emb)).chunk(2, dim=1)
         return x + self.fc_out(F.silu(self.fc_in(self.norm(x)) * (1 + scale) + shift))
 

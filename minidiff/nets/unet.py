@@ -97,7 +97,7 @@ class ClassCondition(nn.Module):
         return self.table.num_embeddings - 1
 
     def forward(self, y: Labels) -> Condition:
-        """The condition vectors of the labels, which nobody checks here: on a GPU that would make it wait."""
+        """The condition vectors of the labels, unchecked: on a GPU a check would make it wait."""
         return self.table(y)
 
     def unconditional(self, batch: int) -> Condition:

@@ -18,7 +18,7 @@ from minidiff.evaluation.sweep import SHARES, Point
 # Okabe-Ito, readable without colour vision: what is drawn has the same colour in every lesson
 DATA, NOISE, GUIDED, CLASSIFIER = "0.35", "#0072B2", "#E69F00", "#009E73"
 WIDTH = 7.0  # inches
-METHODS = {"cfg": ("CFG", GUIDED), "cg": ("CG", CLASSIFIER), "cg_cond": ("CG, told y", NOISE)}  # name and colour
+METHODS = {"cfg": ("CFG", GUIDED), "cg": ("CG", CLASSIFIER), "cg_cond": ("CG, conditional", NOISE)}  # name and colour
 DRAWN = {**METHODS, "exact": ("exact", "#CC79A7")}
 
 plt.rcParams.update(

@@ -20,9 +20,11 @@ def bayes(pieces: Pieces) -> bool:
     x_0, y = world.sample(60, _generator())
     t = torch.arange(1, 61)
     x_t = q_sample(x_0, t, torch.randn(x_0.shape, generator=_generator(), dtype=x_0.dtype), world.schedule)
-    plain, told = world.eps()(x_t, t), world.eps(y)(x_t, t)
+    eps_uncond, eps_cond = world.eps()(x_t, t), world.eps(y)(x_t, t)
     once, thrice = (pieces.by_classifier(world.eps(), world.log_prob(y), world.schedule, w)(x_t, t) for w in (1.0, 3.0))
-    return torch.allclose(once, told, rtol=0, atol=1e-8) and torch.allclose(thrice - plain, 3 * (told - plain), rtol=0, atol=1e-8)
+    return torch.allclose(once, eps_cond, rtol=0, atol=1e-8) and torch.allclose(
+        thrice - eps_uncond, 3 * (eps_cond - eps_uncond), rtol=0, atol=1e-8
+    )
 
 
 def told_the_level(pieces: Pieces) -> bool:
@@ -37,18 +39,19 @@ def told_the_level(pieces: Pieces) -> bool:
 
 def ends_of_w(pieces: Pieces) -> bool:
     """M6 at w = -1 is the unconditional guess, at 0 the conditional one, at 2 as far again: three of one, minus two."""
-    told, nothing = torch.randn(2, 6, 4, generator=_generator(), dtype=torch.float64).unbind(0)
-    x_t, t = torch.zeros_like(told), torch.ones(6, dtype=torch.int64)
-    guided = [pieces.free(_says(told), _says(nothing), w)(x_t, t) for w in (-1.0, 0.0, 2.0)]
-    return all(map(torch.allclose, guided, (nothing, told, 3 * told - 2 * nothing)))
+    eps_cond, eps_uncond = torch.randn(2, 6, 4, generator=_generator(), dtype=torch.float64).unbind(0)
+    x_t, t = torch.zeros_like(eps_cond), torch.ones(6, dtype=torch.int64)
+    guided = [pieces.free(_says(eps_cond), _says(eps_uncond), w)(x_t, t) for w in (-1.0, 0.0, 2.0)]
+    return all(map(torch.allclose, guided, (eps_uncond, eps_cond, 3 * eps_cond - 2 * eps_uncond)))
 
 
 def scale(pieces: Pieces) -> bool:
     """M7: at the guidance scale s the guess is null + s (cond - null); s = 1 is the conditional model."""
-    told, nothing = torch.ones(1, 2), torch.zeros(1, 2)
+    eps_cond, eps_uncond = torch.ones(1, 2), torch.zeros(1, 2)
     t = torch.ones(1, dtype=torch.int64)
     return all(
-        torch.allclose(pieces.free(_says(told), _says(nothing), pieces.weight(s))(told, t), s * told) for s in (1.0, 2.0, 3.5)
+        torch.allclose(pieces.free(_says(eps_cond), _says(eps_uncond), pieces.weight(s))(eps_cond, t), s * eps_cond)
+        for s in (1.0, 2.0, 3.5)
     )
 
 

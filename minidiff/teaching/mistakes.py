@@ -113,7 +113,7 @@ def never_dropped(y: Labels, null: int, p: float, u: Tensor) -> Labels:
 
 
 def all_or_none(y: Labels, null: int, p: float, u: Tensor) -> Labels:
-    """One coin for the whole batch."""
+    """Label dropout for the whole batch or none of it."""
     return drop_labels(y, null, p, u[:1].expand_as(u))
 
 
@@ -171,7 +171,7 @@ MISTAKES = {
     "noise at the end": Mistake(RIGHT._replace(sigma=noise_at_the_end), "noise is added in the last step", "cfg"),
     "T is cut": Mistake(RIGHT._replace(schedule=cut), "the schedule stops early, with signal left", "cfg"),
     "never dropped": Mistake(RIGHT._replace(dropped=never_dropped), "dropped labels do not reach the network", ""),
-    "all or none": Mistake(RIGHT._replace(dropped=all_or_none), "one coin for the whole batch", ""),
+    "all or none": Mistake(RIGHT._replace(dropped=all_or_none), "label dropout for the whole batch at once", ""),
     "one level off": Mistake(RIGHT._replace(noised=one_level_off), "training reads the tables at t - 1", ""),
 }
 
@@ -184,7 +184,7 @@ def replaced(name: str) -> str:
 
 
 def draw(pieces: Pieces, models: dict[str, Checkpoint], method: str, s: float, T: int = 1000, each: int = 1) -> Images:
-    """`each` of the digits 0 to 9 from the shipped weights, put together from these pieces: 50 steps with eta = 1, seed 0.
+    """`each` of the digits 0 to 9 from the pretrained weights, put together from these pieces: 50 steps with eta = 1, seed 0.
 
     models, on one device: "unet" for cfg; "ddpm" and "classifier" for cg. T: how many levels the schedule is asked for.
     """

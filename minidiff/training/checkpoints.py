@@ -41,7 +41,7 @@ def save(path: str | Path, trained: Checkpoint, dtype: torch.dtype = torch.float
 
 @torch_as_it_starts()
 def load(name: str, path: str | Path | None = None, data_sha256: str | None = None) -> Checkpoint:
-    """The model `name` ("ddpm", "classifier", "unet", "evaluator") from a file of `save`; default: the shipped weights.
+    """The model `name` ("ddpm", "classifier", "unet", "evaluator") from a file of `save`; default: the pretrained weights.
 
     Weights come back as float32 on the CPU, in eval mode. Raises InputError when the file is missing, truncated, of
     another recipe, format, shape or schedule, or, where data_sha256 is given, was trained on another data set.

@@ -15,7 +15,7 @@ from minidiff.training.distributed import BatchRNG
 
 Loss = Float[Tensor, ""]
 # where the U-Nets are trained: t / T is sigmoid(N(mean, spread^2)); half lies above 0.62, where a digit's plan is made. One level
-# in five is uniform instead: alone, the first rule trains t < 100 once in 700 draws, and a grain stays in the black
+# in five is uniform instead: alone, the first rule trains t < 100 once in 700 draws, and background noise stays in the black
 LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE = 0.5, 0.9, 0.2
 P_UNCOND = 0.1  # 0.1 and 0.2 are about equal, 0.5 is worse   [Ho & Salimans 2022, sec. 4.2]
 
@@ -78,7 +78,7 @@ def contrastive_loss(logits: Float[Tensor, "rows rows"]) -> Loss:
 
 
 def text_unet_loss(net: nn.ModuleDict, x_0: Images, tokens: Tokens, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
-    """The v-loss of a U-Net that is told a sentence, a share P_UNCOND of them empty; the text encoder is not trained."""
+    """The v-loss of a U-Net conditioned on sentences, a share P_UNCOND of them empty; the text encoder is not trained."""
     return v_loss(bind(net["unet"], net["text"](tokens)), x_0, *_level_and_noise(x_0, schedule, draws), schedule)
 
 

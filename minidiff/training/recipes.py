@@ -1,6 +1,6 @@
 """Every number of every training run, with its reason.
 
-Two budgets: RECIPES makes the shipped weights, LIVE is short enough for a lesson. `make data/results/ablations.csv` trains the
+Two budgets: RECIPES makes the pretrained weights, LIVE is short enough for a lesson. `make data/results/ablations.csv` trains the
 live U-Nets with one thing changed at a time, and measures what that gives.
 """
 
@@ -67,7 +67,7 @@ class Recipe:
     weight_decay: float = 0.01  # AdamW's default
     ema_power: int = 10  # averages about the last tenth of the run
     digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
-    asked: Callable[[Images, Labels, BatchRNG], Conditions] = by_label  # what the loss is told of a batch, made on the CPU
+    asked: Callable[[Images, Labels, BatchRNG], Conditions] = by_label  # the condition in a batch, made on the CPU
     frozen: str = ""  # the pretrained weights of this name bring the text encoder, which is not trained
 
     def metadata(self) -> dict:
@@ -89,17 +89,17 @@ def build_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
 
 
 def build_classifier(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """The noise-conditioned classifier; it is told t, the schedule does not matter to it."""
+    """The noise-conditioned classifier; it is conditioned on t, the schedule does not matter to it."""
     return nn.ModuleDict({"classifier": NoisyClassifier(classes)})
 
 
 def build_evaluator(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """The clean classifier that judges samples; it never sees noise."""
+    """The clean classifier that evaluates samples; it never sees noise."""
     return nn.ModuleDict({"evaluator": EvaluationClassifier(classes)})
 
 
 def build_clip(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """Text encoder, image tower (the judge's CNN, an embedding in the place of the logits), and what compares them."""
+    """Text encoder, image tower (the evaluation classifier's CNN with an embedding for logits), and what compares them."""
     text = TextEncoder(VOCABULARY, WORDS_DIM)
     return nn.ModuleDict({"text": text, "image": EvaluationClassifier(WORDS_DIM, width=16), "contrast": Contrast()})
 

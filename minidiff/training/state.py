@@ -19,7 +19,7 @@ from minidiff.training.distributed import processes
 from minidiff.training.optimizers import Optimizers, restore, tensors_of
 from minidiff.training.recipes import Recipe
 
-FORMAT = 3
+STATE_FORMAT = 3
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ class Run:
         metadata = {"recipe": self.recipe.metadata(), "data_sha256": self.digits.sha256, "seed": self.seed}
         metadata |= {"precision": precision(device()), "compiled": settings.COMPILE}  # these change the last bits
         metadata |= {"device": device().type, "processes": processes().world}  # and so do these
-        return json.loads(json.dumps({"format": FORMAT, "torch": torch.__version__, **metadata}))
+        return json.loads(json.dumps({"format": STATE_FORMAT, "torch": torch.__version__, **metadata}))
 
 
 @torch_as_it_starts()

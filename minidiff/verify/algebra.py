@@ -14,7 +14,7 @@ abar, beta, P = sp.symbols("abar beta P", positive=True)
 p, q = (sp.Function(name, positive=True)(x) for name in "pq")
 root = sp.sqrt(1 - abar)
 classifier = q * P / p  # p(y|x_t), by M1
-plain, told = (-root * sp.diff(sp.log(density), x) for density in (p, q))  # the noises, by M3
+eps_uncond, eps_cond = (-root * sp.diff(sp.log(density), x) for density in (p, q))  # the noises, by M3
 of_y = sp.diff(sp.log(classifier), x)
 
 
@@ -49,18 +49,20 @@ def _score(eps: sp.Expr) -> sp.Expr:
 @cache
 def identities() -> dict[str, Identity]:
     """The claims that are pure algebra, by name."""
-    free = (1 + w) * told - w * plain
-    guided = plain - root * w * of_y
+    free = (1 + w) * eps_cond - w * eps_uncond
+    guided = eps_uncond - root * w * of_y
     log_both = sp.log(p) + sp.log(classifier)
     return {
         "M2": Identity(sp.diff(sp.log(q), x), sp.diff(log_both, x), sp.diff(sp.log(p) - sp.log(classifier), x)),
         "M3": _spikes(),
-        "M4": Identity(sp.diff(sp.log(p * classifier**w), x), _score(guided), _score(plain - w * of_y)),
-        "M5": Identity(of_y, _score(told - plain), _score(plain - told)),
-        "M6": Identity(sp.diff(sp.log(q * classifier**w), x), _score(free), _score(w * told + (1 - w) * plain)),
-        "M7": Identity(plain + s * (told - plain), free.subs(w, s - 1), free.subs(w, s)),
+        "M4": Identity(sp.diff(sp.log(p * classifier**w), x), _score(guided), _score(eps_uncond - w * of_y)),
+        "M5": Identity(of_y, _score(eps_cond - eps_uncond), _score(eps_uncond - eps_cond)),
+        "M6": Identity(sp.diff(sp.log(q * classifier**w), x), _score(free), _score(w * eps_cond + (1 - w) * eps_uncond)),
+        "M7": Identity(eps_uncond + s * (eps_cond - eps_uncond), free.subs(w, s - 1), free.subs(w, s)),
         "M4=M6": Identity(guided.subs(w, 1 + w), free, free.subs(w, 1 + w)),
-        "P1": Identity(_ddpm_mean(guided), _ddpm_mean(plain) + beta / sp.sqrt(1 - beta) * w * of_y, _ddpm_mean(plain) + w * of_y),
+        "P1": Identity(
+            _ddpm_mean(guided), _ddpm_mean(eps_uncond) + beta / sp.sqrt(1 - beta) * w * of_y, _ddpm_mean(eps_uncond) + w * of_y
+        ),
     }
 
 

@@ -17,12 +17,12 @@ def each(guided: Callable[[float], Points]) -> Tensor:
     return torch.stack([guided(w) for w in WEIGHTS])
 
 
-def cg(world: World, w: float) -> Points:
+def _cg(world: World, w: float) -> Points:
     """M4's noise, from its parts."""
     return world.eps_uncond - world.root * w * world.of_y
 
 
-def cfg(world: World, w: float) -> Points:
+def _cfg(world: World, w: float) -> Points:
     """M6's noise, from its parts."""
     return (1 + w) * world.eps_cond - w * world.eps_uncond
 
@@ -97,8 +97,8 @@ CLASSIFIER_GUIDED = _scores(
         "no sqrt(1 - abar_t) at all": lambda c, w: c.eps_uncond - w * c.of_y,
         "sqrt(abar_t) for sqrt(1 - abar_t)": lambda c, w: c.eps_uncond - _signal(c) * w * c.of_y,
         "abar_{t-1} for abar_t": lambda c, w: c.eps_uncond - _root_before(c) * w * c.of_y,
-        "M6's w, 1 + w for w: what starting from eps(y) does": lambda c, w: cg(c, 1 + w),
-        "w left out": lambda c, w: cg(c, 1.0),
+        "M6's w, 1 + w for w: what starting from eps(y) does": lambda c, w: _cg(c, 1 + w),
+        "w left out": lambda c, w: _cg(c, 1.0),
         "the gradient of p(y|x_t), without its log": lambda c, w: c.eps_uncond - c.root * w * _share(c) * c.of_y,
         "the gradient of class 0, whatever y is": lambda c, w: c.eps_uncond - c.root * w * c.of_class_0,
         "a classifier of clean images, not told t": lambda c, w: c.eps_uncond - c.root * w * c.of_clean,
@@ -133,9 +133,9 @@ SCALE = _scores(
 )
 SAME_WEIGHT = _scores(
     {
-        "the same w in both": lambda c, w: cg(c, w) - cfg(c, w),
-        "w - 1 for 1 + w": lambda c, w: cg(c, w - 1) - cfg(c, w),
-        "1 - w for 1 + w": lambda c, w: cg(c, 1 - w) - cfg(c, w),
+        "the same w in both": lambda c, w: _cg(c, w) - _cfg(c, w),
+        "w - 1 for 1 + w": lambda c, w: _cg(c, w - 1) - _cfg(c, w),
+        "1 - w for 1 + w": lambda c, w: _cg(c, 1 - w) - _cfg(c, w),
     }
 )
 AFTER_THE_STEP = _means(

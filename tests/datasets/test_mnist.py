@@ -34,8 +34,8 @@ def own(tmp_path):
 def shipped_copy(tmp_path, monkeypatch):
     """A copy of the shipped training files that counts as the shipped folder, to be damaged."""
     for name in NAMES:
-        shutil.copy(mnist.PRETRAINED / f"{name}.gz", tmp_path)
-    monkeypatch.setattr(mnist, "PRETRAINED", tmp_path.resolve())
+        shutil.copy(mnist.MNIST / f"{name}.gz", tmp_path)
+    monkeypatch.setattr(mnist, "MNIST", tmp_path.resolve())
     return tmp_path
 
 
@@ -44,7 +44,7 @@ def test_shipped_mnist_is_the_original():
         digits = load_digits(split)
         assert digits.images.shape == (count, 28, 28)
         assert digits.classes == 10
-        raw = gzip.decompress((mnist.PRETRAINED / f"{name}-images-idx3-ubyte.gz").read_bytes())
+        raw = gzip.decompress((mnist.MNIST / f"{name}-images-idx3-ubyte.gz").read_bytes())
         assert hashlib.sha256(raw).hexdigest() == mnist.SHA256[f"{name}-images-idx3-ubyte"]
     assert load_digits("train").labels[:5].tolist() == [5, 0, 4, 1, 9]  # as printed in many places
 

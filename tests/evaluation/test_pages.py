@@ -29,8 +29,8 @@ def test_the_tables_of_both_pages_are_the_stored_ones():
         assert [line for line in stored if line.startswith(starts)] == [line for line in lines if line.startswith(starts)]
 
 
-def test_what_the_page_says_of_fresh_noise_is_in_the_two_tables():
-    """Pairs of rows with the same method, s and seed, without fresh noise and with it."""
+def test_what_the_page_says_of_stochastic_sampling_is_in_the_two_tables():
+    """Pairs of rows with the same method, s and seed, with eta 0 and 1."""
     fresh = read_rows(STORED.with_name("stochastic_sampling.csv"))
     plain = {(row.method, row.s, row.seed): row for row in read_rows(STORED)}
     pairs = [(plain[row.method.removesuffix(" eta 1"), row.s, row.seed], row) for row in fresh if row.method != "real"]
@@ -41,7 +41,7 @@ def test_what_the_page_says_of_fresh_noise_is_in_the_two_tables():
         return sum(of) / len(of)
 
     text = " ".join(PAGE.read_text().split())
-    said = text[text.index("## Fresh noise") : text.index("| cfg eta 1 |")]
+    said = text[text.index("## Stochastic sampling") : text.index("| cfg eta 1 |")]
     for method, s in (("cg", 1.0), ("cfg", 1.0), ("cfg", 1.25)):
         without, with_it = (f"{mean(which, 'frechet', method, s) / floor:.2f}" for which in (0, 1))
         assert re.search(rf"{with_it}[^:;]* instead of {without}", said), (method, s)
