@@ -111,7 +111,7 @@ def test_nothing_is_pickled_and_nothing_is_starred():
 
 
 def test_a_public_name_is_defined_once():
-    """Of what a command must have (DESCRIPTION, add_to, run) each has its own; experiments and checks of answers name their own."""
+    """Each command has its own DESCRIPTION, add_to and run; experiments and checks of answers name their own."""
     where: dict[str, list[str]] = {}
     for path in FILES:
         if part(path) in ("experiments", "teaching", "commands"):

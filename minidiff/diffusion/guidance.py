@@ -43,7 +43,7 @@ def classifier_free(eps_cond: Denoiser, eps_uncond: Denoiser, w: Weight) -> Deno
 
 def gradient(log_prob: LogProb, x_t: Points, t: Steps) -> Points:
     """grad log p(y|x_t) with respect to x_t, row by row. Rows must not see each other (no BatchNorm)."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False):  # turns gradients on, inside no_grad too
         x_t = x_t.detach().clone().requires_grad_()  # a clone: what inference mode made takes no gradient
         return torch.autograd.grad(log_prob(x_t, t).sum(), x_t)[0]
 

@@ -40,7 +40,7 @@ MUTANTS = [
         ("the sign", "torch.autograd.grad(", "-torch.autograd.grad("),
         ("the mean of the rows, not the sum", ".sum()", ".mean()"),
         ("of p, not of log p", "log_prob(x_t, t).sum()", "log_prob(x_t, t).exp().sum()"),
-        ("no graph inside no_grad", "torch.inference_mode(False), torch.enable_grad()", "torch.inference_mode(False)"),
+        ("no graph inside no_grad", "torch.inference_mode(False)", "torch.set_grad_enabled(torch.is_grad_enabled())"),
         ("the caller's x_t is changed", "x_t.detach().clone().requires_grad_()", "x_t.requires_grad_()"),
         ("one level off", "log_prob(x_t, t)", "log_prob(x_t, t - 1)"),
     ),
