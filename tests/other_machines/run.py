@@ -30,7 +30,8 @@ QUICK = [
 ]
 SHORT_TESTS = [
     "tests/diffusion",
-    "tests/exact",
+    "tests/analytic",
+    "tests/verify",
     "tests/training/test_checkpoints.py",
     "tests/test_command_line.py",
     "-m",

@@ -1,6 +1,7 @@
 """That the imitations are what they say, and that they see what broke on another CPU."""
 
 import os
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -61,3 +62,12 @@ def resolved(extra: str, version: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", version]
     command += ["pyproject.toml", "--extra", extra, "-c", "constraints.txt", "-o", os.devnull]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_tests_and_lessons_that_are_named_exist():
+    """A folder that was renamed would leave the short run without tests."""
+    names = runpy.run_path(str(ROOT / "tests" / "other_machines" / "run.py"))
+    folders = [word for word in (*names["QUICK"], *names["SHORT_TESTS"]) if word.startswith("tests")]
+    lessons = [f"notebooks/{stem}.ipynb" for stem in (*names["SHORT_LESSONS"], *names["TRAINING"])]
+    assert len(folders) >= 6
+    assert not [path for path in (*folders, *lessons) if not (ROOT / path).exists()]
