@@ -31,7 +31,8 @@ export class Sampler {
    * noise: 784 numbers for each digit; left out: those of `seed`, as minidiff.start_noise.
    * onStep({ t, x_t }, path) is called at every stop.
    * Resolves to { x_0, read, seconds, path: [{ t, x_t }] }, pixels in [-1, 1]; to null if a later call took its place.
-   * read: the digit that the evaluation classifier sees in each image. Rejects with a sentence where something is missing or out of range.
+   * read: the digit that the evaluation classifier sees in each image. Rejects with a sentence where something is missing
+   * or out of range.
    */
   async sample({ digits, method = "cfg", w = 1, steps = 20, seed = 0, noise = null }, onStep = () => {}) {
     const x_T = Float32Array.from(noise ?? normals(PIXELS * digits.length, seed));

@@ -14,7 +14,8 @@ export function whatYouSee(request, guided, unguided) {
   const right = (row) => row.read.filter((digit, i) => digit === digits[i]).length;
   const told = method === "cfg" ? "was told the digit, but not pushed" : "was told nothing";
   return (
-    `${asking} The evaluation classifier reads ${share(right(guided), n)} as asked in the guided row and ${right(unguided)} of ${n} in the row ` +
+    `${asking} The evaluation classifier reads ${share(right(guided), n)} as asked in the guided row ` +
+    `and ${right(unguided)} of ${n} in the row ` +
     `below, which started from the same noise and ${told}.`
   );
 }
