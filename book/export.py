@@ -1,9 +1,9 @@
-"""The shipped networks as ONNX files, and the schedule as JSON: what the playground loads.
+"""The pretrained networks as ONNX files, and the schedule as JSON: what the playground loads.
 
     python book/export.py FOLDER
 
 writes unet.onnx and ddpm.onnx (they predict v, see VPrediction), gradient.onnx (of log p(y | x_t), by the noisy classifier),
-evaluator.onnx (logits) and schedule.json. The batch is free; weights stay in half precision, as they are shipped, and
+evaluator.onnx (logits) and schedule.json. The batch is free; weights stay in half precision, as they are stored, and
 are computed in float32. Each file is checked against PyTorch.
 """
 
@@ -34,12 +34,12 @@ Call = Callable[..., Tensor]
 
 
 def calls() -> dict[str, tuple[Call, str]]:
-    """By file: what is computed, and which of x_t, t, y it is told."""
+    """By file: what is computed, and which of x_t, t, y it takes."""
     unet, ddpm, classifier, evaluator = (_plain(load(name)) for name in ("unet", "ddpm", "classifier", "evaluator"))
-    guess, guess_plain, table = unet["unet"].net, ddpm["unet"].net, unet["classes"].table
+    cond, uncond, table = unet["unet"].net, ddpm["unet"].net, unet["classes"].table
     return {
-        "unet": (lambda x_t, t, y: guess(x_t, t, table(y)), "x_t t y"),
-        "ddpm": (lambda x_t, t: guess_plain(x_t, t, None), "x_t t"),
+        "unet": (lambda x_t, t, y: cond(x_t, t, table(y)), "x_t t y"),
+        "ddpm": (lambda x_t, t: uncond(x_t, t, None), "x_t t"),
         "gradient": (lambda x_t, t, y: gradient(log_prob_of(classifier["classifier"], y), x_t, t), "x_t t y"),
         "evaluator": (lambda x_t: evaluator["evaluator"](x_t), "x_t"),
     }
@@ -123,7 +123,7 @@ def inputs(names: list[str], rows: int) -> tuple[Tensor, ...]:
 
 
 def schedule_json() -> str:
-    """abar_0..abar_T of the shipped U-Net, in float64; and the number of classes, which is the null label."""
+    """abar_0..abar_T of the pretrained U-Net, in float64; and the number of classes, which is the null label."""
     unet, others = load("unet"), [load(name) for name in ("ddpm", "classifier")]
     assert all(unet.schedule.same_as(other.schedule) for other in others)
     return json.dumps({"abar": unet.schedule.abar.tolist(), "classes": unet.metadata["classes"]})
@@ -138,9 +138,9 @@ def main(folder: Path, mark: str = "") -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (call, told) in calls().items():
-        model = export(call, told.split(), name == "gradient")
-        worst = difference(model, call, told.split())
+    for name, (call, inputs) in calls().items():
+        model = export(call, inputs.split(), name == "gradient")
+        worst = difference(model, call, inputs.split())
         if worst > TOLERANCE:
             sys.exit(f"{name}.onnx differs from PyTorch by {worst:.1e}, more than {TOLERANCE:.0e}.")
         onnx.save(model, folder / f"{name}.onnx")

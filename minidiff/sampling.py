@@ -117,15 +117,15 @@ def generate(
     steps: int = 50,
     eta: float = 0.0,
     seed: int = 0,
-    progress: bool = False,
 ) -> Images:
     """One image for each row of y, on its device, BATCH at a time: `sample` with the denoiser make(rows of y).
 
     x_T is start_noise(len(y), seed); its generator goes on with the fresh noise of eta > 0, so that images then depend on n.
+    A progress bar shows where stderr is a terminal.
     """
     y, generator = y.clone(), torch.Generator().manual_seed(seed)  # a clone: autograd may not keep what inference mode made
     batches = zip(start_noise(len(y), generator).split(BATCH), y.split(BATCH), strict=True)
-    with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=not progress) as bar:
+    with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=None) as bar:
         paths = (ddim_path(make(rows), x_T.to(y.device), schedule, steps, eta, generator) for x_T, rows in batches)
         return torch.cat([_end(_counted(path, bar), y.device) for path in paths])
 

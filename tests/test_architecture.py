@@ -77,7 +77,7 @@ def test_sizes():
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 40, f"{path}: {node.name}"
                 named = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
-                assert len([name for name in named if name not in ("self", "cls")]) <= 7, f"{path}: {node.name}"
+                assert len([name for name in named if name not in ("self", "cls")]) <= 6, f"{path}: {node.name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -115,7 +115,7 @@ function settleW(event) {
   if (box.value !== "" && event?.target !== slider) slider.value = box.value;
   slider.setAttribute("aria-valuetext", `w = ${slider.value}`);
   $("scale").textContent = `s = ${tidy(scaleOf(method, Number(box.value)))}`;
-  const unguided = method === "cfg" ? "the plain conditional model" : "told nothing";
+  const unguided = method === "cfg" ? "the conditional model" : "the unconditional model";
   $("row-unguided").textContent = `below: unguided, w = 0, ${unguided}`;
 }
 

@@ -12,11 +12,10 @@ export function whatYouSee(request, guided, unguided) {
   if (!guided) return asking;
   const n = digits.length;
   const right = (row) => row.read.filter((digit, i) => digit === digits[i]).length;
-  const told = method === "cfg" ? "was told the digit, but not pushed" : "was told nothing";
+  const model = method === "cfg" ? "conditional model" : "unconditional model";
   return (
-    `${asking} The evaluation classifier reads ${share(right(guided), n)} as asked in the guided row ` +
-    `and ${right(unguided)} of ${n} in the row ` +
-    `below, which started from the same noise and ${told}.`
+    `${asking} The evaluation classifier finds the requested class in ${share(right(guided), n)} of the guided ` +
+    `row and in ${right(unguided)} of ${n} of the row below, which the ${model} draws unguided from the same noise.`
   );
 }
 
@@ -33,18 +32,19 @@ function asked({ kinds }) {
 
 /** "w = 3 (scale s = 4)", and what that weight means where it has a name. */
 function weight(method, w) {
-  const names = { "cfg -1": ", which ignores the digit", "cfg 0": ", the plain conditional model" };
+  const names = { "cfg -1": ", which ignores the digit", "cfg 0": ", the conditional model" };
   Object.assign(names, { "cg 0": ", which ignores the digit", "cg 1": ", Bayes' rule" });
   return `w = ${w} (scale s = ${tidy(scaleOf(method, w))}${names[`${method} ${w}`] ?? ""})`;
 }
 
-/** What the small world shows: the share of the powered law where the classifier says "asked", and the moments of both laws. */
+/** What the small world shows: the share of the tilted distribution where the classifier says "asked", and the moments of both distributions. */
 export function whatTheWorldDoes({ s, asked, share, promised, drawn }) {
   const same = Math.abs(promised.mean - drawn.mean) < 0.02 && Math.abs(promised.spread - drawn.spread) < 0.02;
   const what = ({ mean, spread }) => `mean ${tidy(mean, 2)}, standard deviation ${tidy(spread, 2)}`;
   return (
-    `At s = ${tidy(s)} (${meaning(s)}) ${Math.round(100 * share)} % of the powered law lie where the classifier says ` +
-    `“${asked}”: ${what(promised)}. DDIM with exact guesses draws ${same ? "the same law" : `another law: ${what(drawn)}`}.`
+    `At s = ${tidy(s)} (${meaning(s)}) ${Math.round(100 * share)} % of the tilted distribution lie where the classifier ` +
+    `says “${asked}”: ${what(promised)}. DDIM with exact predictions draws ` +
+    `${same ? "the same distribution" : `another one: ${what(drawn)}`}.`
   );
 }
 

@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     w = 1.0 if options.w is None else options.w
     question = _question(options, w)
     y = question.y.to(device())
-    x_0 = generate(question.make, y, question.schedule, options.steps, options.eta, options.seed, progress=True)
+    x_0 = generate(question.make, y, question.schedule, options.steps, options.eta, options.seed)
     write_atomically(out, _png(x_0, question.columns) if out.suffix == ".png" else _npz(x_0, question.names))
     how = f"w = {w:g}, " * question.weighs + f"eta = {options.eta:g}, seed {options.seed}, {sampling_precision(device())}"
     print(f"wrote {out}: {question.said}, {how}")

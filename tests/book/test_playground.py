@@ -121,7 +121,7 @@ def test_it_paints_at_once_and_draws_ten_digits_in_ten_seconds(chromium, url):
 def test_it_says_what_it_shows(fresh):
     said = fresh.text("#sentence")
     assert "the digits 0 to 9, by classifier-free guidance with w = 3 (scale s = 4), in 20 DDIM steps" in said
-    assert "all 10 accuracy in the guided row" in said
+    assert "all 10 of the guided row" in said
     assert fresh.element("#sentence").get_attribute("aria-live") == "polite"
     assert fresh.text("#command").startswith("python -m minidiff sample --digit 0-9 --n 1 --method cfg --w 3")
     assert len(pixels(fresh, "guided")) == len(pixels(fresh, "unguided")) == 10
@@ -144,7 +144,7 @@ def test_the_slider_changes_the_guided_row_and_the_plot_and_leaves_the_unguided_
 def test_w_zero_makes_both_rows_alike(fresh):
     fill(fresh, "w", "0")
     assert redrawn(fresh) == "done"
-    assert "the plain conditional model" in fresh.text("#sentence")
+    assert "(scale s = 1, the conditional model)" in fresh.text("#sentence")
     assert pixels(fresh, "guided") == pixels(fresh, "unguided")
 
 
@@ -172,7 +172,7 @@ def test_classifier_guidance_by_form_several_of_one_digit(fresh):
     fresh.element("input[name=method][value=cg]").click()
     assert redrawn(fresh) == "done"
     assert "We ask for a 7, by classifier guidance with w = 3 (scale s = 3), in 5 DDIM steps" in fresh.text("#sentence")
-    assert "was told nothing" in fresh.text("#sentence")
+    assert "the unconditional model draws unguided" in fresh.text("#sentence")
     assert len(pixels(fresh, "guided")) == 4
     assert "--digit 7 --n 4 --method cg --w 3 --steps 5" in fresh.text("#command")
 

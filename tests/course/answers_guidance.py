@@ -135,7 +135,7 @@ WRONG = {
         (free("w * told - w * plain"), "The factors must sum to 1"),
         (free("(1 + w) * told - plain"), "w is missing in front of null"),
         (free("told"), "Nothing is guided yet"),
-        (free("plain"), "told nothing"),
+        (free("plain"), "unconditional prediction"),
         (free("told if w <= 0 else (1 + w) * told - w * plain"), "For w < 0 the formula holds too"),
     ],
     "a4_both": [
@@ -143,7 +143,7 @@ WRONG = {
         (BOTH.format(WAYS), "start from it"),
         (BOTH.format("s_1 * one + s_2 * two"), "null gets 1 - s_1 - s_2"),
         (BOTH.format("plain + (1 + s_1) * (one - plain) + (1 + s_2) * (two - plain)"), "no 1 + in front"),
-        (BOTH.format(f"plain + ({WAYS}) / 2"), "the mean of two guided guesses"),
+        (BOTH.format(f"plain + ({WAYS}) / 2"), "the mean of two guided predictions"),
         (BOTH.format("plain + s_2 * (one - plain) + s_1 * (two - plain)"), "the wrong way round"),
         (BOTH.format("one + s_2 * (two - one)"), "from one condition to the other"),
     ],

@@ -20,48 +20,50 @@ def parts(world):
 @pytest.mark.parametrize("w", SCALES)
 def test_cg_at_1_plus_w_is_cfg_at_w(world, w):
     """M4 with w_CG = 1 + w against M6 with w, at every t: one goes through autograd, the other does not."""
-    plain, told, log_prob = parts(world)
-    by_classifier = classifier_guided(plain, log_prob, world.schedule, 1 + w)(world.x_t, world.t)
-    by_difference = classifier_free(told, plain, w)(world.x_t, world.t)
+    eps_uncond, eps_cond, log_prob = parts(world)
+    by_classifier = classifier_guided(eps_uncond, log_prob, world.schedule, 1 + w)(world.x_t, world.t)
+    by_difference = classifier_free(eps_cond, eps_uncond, w)(world.x_t, world.t)
     assert_close(by_classifier, by_difference, rtol=0, atol=1e-10)
 
 
 def test_cg_and_cfg_differ_when_both_get_the_same_w(world):
     """The mix-up of w and s is seen: the test above would fail by far more than its tolerance."""
-    plain, told, log_prob = parts(world)
-    by_classifier = classifier_guided(plain, log_prob, world.schedule, 1.0)(world.x_t, world.t)
-    by_difference = classifier_free(told, plain, 1.0)(world.x_t, world.t)
+    eps_uncond, eps_cond, log_prob = parts(world)
+    by_classifier = classifier_guided(eps_uncond, log_prob, world.schedule, 1.0)(world.x_t, world.t)
+    by_difference = classifier_free(eps_cond, eps_uncond, 1.0)(world.x_t, world.t)
     assert (by_classifier - by_difference).abs().max() > 0.05
 
 
 def test_full_guidance_is_bayes_rule(world):
-    plain, told, log_prob = parts(world)
-    guided = classifier_guided(plain, log_prob, world.schedule, w=1.0)
-    assert not torch.allclose(plain(world.x_t, world.t), told(world.x_t, world.t), atol=1e-3)
-    assert_close(guided(world.x_t, world.t), told(world.x_t, world.t), rtol=0, atol=1e-10)
+    eps_uncond, eps_cond, log_prob = parts(world)
+    guided = classifier_guided(eps_uncond, log_prob, world.schedule, w=1.0)
+    assert not torch.allclose(eps_uncond(world.x_t, world.t), eps_cond(world.x_t, world.t), atol=1e-3)
+    assert_close(guided(world.x_t, world.t), eps_cond(world.x_t, world.t), rtol=0, atol=1e-10)
 
 
 def test_plain_models_bit_for_bit(world):
-    plain, told, log_prob = parts(world)
+    eps_uncond, eps_cond, log_prob = parts(world)
     x_t, t = world.x_t, world.t
-    assert torch.equal(classifier_guided(plain, log_prob, world.schedule, 0.0)(x_t, t), plain(x_t, t))
-    assert torch.equal(classifier_free(told, plain, 0.0)(x_t, t), told(x_t, t))
-    assert torch.equal(classifier_free(told, plain, -1.0)(x_t, t), plain(x_t, t))
+    assert torch.equal(classifier_guided(eps_uncond, log_prob, world.schedule, 0.0)(x_t, t), eps_uncond(x_t, t))
+    assert torch.equal(classifier_free(eps_cond, eps_uncond, 0.0)(x_t, t), eps_cond(x_t, t))
+    assert torch.equal(classifier_free(eps_cond, eps_uncond, -1.0)(x_t, t), eps_uncond(x_t, t))
 
 
 @pytest.mark.parametrize("w", SCALES)
 def test_m6_is_m7_with_s_1_plus_w(world, w):
     """uncond + s (cond - uncond), the line of the article's code, against (1 + w) cond - w uncond."""
-    plain, told, _ = parts(world)
-    uncond, cond = plain(world.x_t, world.t), told(world.x_t, world.t)
-    assert_close(classifier_free(told, plain, w)(world.x_t, world.t), uncond + (1 + w) * (cond - uncond), rtol=0, atol=1e-12)
+    eps_uncond, eps_cond, _ = parts(world)
+    uncond, cond = eps_uncond(world.x_t, world.t), eps_cond(world.x_t, world.t)
+    assert_close(
+        classifier_free(eps_cond, eps_uncond, w)(world.x_t, world.t), uncond + (1 + w) * (cond - uncond), rtol=0, atol=1e-12
+    )
 
 
 def test_guidance_raises_the_probability_of_y(world):
-    """A small step against the guided noise raises log p(y|x_t) more than one against the plain noise: the sign."""
-    plain, _, log_prob = parts(world)
-    guided = classifier_guided(plain, log_prob, world.schedule, 2.0)
-    moved = world.x_t + 1e-4 * (plain(world.x_t, world.t) - guided(world.x_t, world.t))
+    """A small step against the guided noise raises log p(y|x_t) more than one against the unconditional noise: the sign."""
+    eps_uncond, _, log_prob = parts(world)
+    guided = classifier_guided(eps_uncond, log_prob, world.schedule, 2.0)
+    moved = world.x_t + 1e-4 * (eps_uncond(world.x_t, world.t) - guided(world.x_t, world.t))
     gain = log_prob(moved, world.t) - log_prob(world.x_t, world.t)
     assert gain.min() > -1e-12
     assert gain.max() > 1e-6
@@ -69,15 +71,17 @@ def test_guidance_raises_the_probability_of_y(world):
 
 def test_one_weight_for_each_row(world):
     """Rows of one batch, each with its own w, are these rows with one w at a time."""
-    plain, told, log_prob = parts(world)
+    eps_uncond, eps_cond, log_prob = parts(world)
     w = torch.linspace(-1, 5, len(world.t), dtype=torch.float64)
     rows = [0, 17, -1]
-    by_classifier = classifier_guided(plain, log_prob, world.schedule, w)(world.x_t, world.t)
-    by_difference = classifier_free(told, plain, w)(world.x_t, world.t)
+    by_classifier = classifier_guided(eps_uncond, log_prob, world.schedule, w)(world.x_t, world.t)
+    by_difference = classifier_free(eps_cond, eps_uncond, w)(world.x_t, world.t)
     for i in rows:
-        one = classifier_guided(plain, log_prob, world.schedule, float(w[i]))(world.x_t, world.t)
+        one = classifier_guided(eps_uncond, log_prob, world.schedule, float(w[i]))(world.x_t, world.t)
         assert_close(by_classifier[i], one[i], rtol=0, atol=1e-12)
-        assert_close(by_difference[i], classifier_free(told, plain, float(w[i]))(world.x_t, world.t)[i], rtol=0, atol=1e-12)
+        assert_close(
+            by_difference[i], classifier_free(eps_cond, eps_uncond, float(w[i]))(world.x_t, world.t)[i], rtol=0, atol=1e-12
+        )
     as_images = world.x_t[:, :, None]
     assert classifier_free(lambda x, t: x, lambda x, t: 0 * x, w)(as_images, world.t).shape == as_images.shape
 
@@ -106,35 +110,35 @@ def test_gradient_works_inside_no_grad_and_leaves_nothing_behind(world):
 
 def test_rows_do_not_see_each_other(world):
     """The guided noise of a row is the same alone and in a batch."""
-    plain, _, _ = parts(world)
+    eps_uncond, _, _ = parts(world)
     rows = slice(10, 13)
-    together = classifier_guided(plain, world.mixture.log_prob(world.y), world.schedule, 2.0)(world.x_t, world.t)[rows]
-    few = classifier_guided(plain, world.mixture.log_prob(world.y[rows]), world.schedule, 2.0)
+    together = classifier_guided(eps_uncond, world.mixture.log_prob(world.y), world.schedule, 2.0)(world.x_t, world.t)[rows]
+    few = classifier_guided(eps_uncond, world.mixture.log_prob(world.y[rows]), world.schedule, 2.0)
     assert_close(few(world.x_t[rows], world.t[rows]), together, rtol=0, atol=1e-13)
 
 
 def test_clipping_holds_x_0_in_range_and_changes_nothing_inside(world):
-    plain = world.mixture.eps()
+    eps_uncond = world.mixture.eps()
     limit = 1.0
-    eps = clipped(plain, world.schedule, limit)(world.x_t, world.t)
-    x_0 = x_0_from_eps(world.x_t, world.t, plain(world.x_t, world.t), world.schedule)
+    eps = clipped(eps_uncond, world.schedule, limit)(world.x_t, world.t)
+    x_0 = x_0_from_eps(world.x_t, world.t, eps_uncond(world.x_t, world.t), world.schedule)
     x_0_clipped = x_0_from_eps(world.x_t, world.t, eps, world.schedule)
     assert_close(x_0_clipped, x_0.clamp(-limit, limit), rtol=0, atol=1e-8)
     assert (x_0.abs() > limit).any()
-    far = clipped(plain, world.schedule, limit=1e9)(world.x_t, world.t)
-    assert_close(far, plain(world.x_t, world.t), rtol=0, atol=1e-8)
+    far = clipped(eps_uncond, world.schedule, limit=1e9)(world.x_t, world.t)
+    assert_close(far, eps_uncond(world.x_t, world.t), rtol=0, atol=1e-8)
 
 
 def test_clipping_is_to_the_range_of_pixels_by_default(world):
-    plain = world.mixture.eps()
-    by_default, told = clipped(plain, world.schedule), clipped(plain, world.schedule, 1.0)
-    assert torch.equal(by_default(world.x_t, world.t), told(world.x_t, world.t))
+    eps_uncond = world.mixture.eps()
+    by_default, stated = clipped(eps_uncond, world.schedule), clipped(eps_uncond, world.schedule, 1.0)
+    assert torch.equal(by_default(world.x_t, world.t), stated(world.x_t, world.t))
 
 
 @pytest.mark.parametrize("w", [math.nan, math.inf, -math.inf, torch.tensor([0.0, math.nan])])
 def test_w_must_be_finite(world, w):
-    plain, told, log_prob = parts(world)
+    eps_uncond, eps_cond, log_prob = parts(world)
     with pytest.raises(InputError, match="w must be a finite number, got"):
-        classifier_guided(plain, log_prob, world.schedule, w)
+        classifier_guided(eps_uncond, log_prob, world.schedule, w)
     with pytest.raises(InputError, match="w must be a finite number, got"):
-        classifier_free(told, plain, w)
+        classifier_free(eps_cond, eps_uncond, w)

@@ -1,4 +1,4 @@
-"""Later ideas: switched off each is plain guidance, bit for bit or to rounding; switched on, it does what its equation says."""
+"""Later ideas: switched off each is M6, bit for bit or to rounding; switched on, it does what its equation says."""
 
 import math
 from itertools import pairwise
@@ -61,14 +61,14 @@ def test_outside_the_interval_guidance_costs_nothing(world, pair):
 
 def test_rescaled_has_the_spread_of_the_conditional_guess():
     g = torch.Generator().manual_seed(0)
-    told, guided = torch.randn(2, 4, 1, 6, 6, generator=g, dtype=torch.float64).unbind(0)
-    guided, x_t, t = 3 * guided + 1, torch.zeros_like(told), torch.ones(4, dtype=torch.int64)
+    eps_cond, guided = torch.randn(2, 4, 1, 6, 6, generator=g, dtype=torch.float64).unbind(0)
+    guided, x_t, t = 3 * guided + 1, torch.zeros_like(eps_cond), torch.ones(4, dtype=torch.int64)
 
     def by(phi):
-        return rescaled(lambda x, t: told, lambda x, t: 2 * told - guided, 1.0, phi)(x_t, t)  # M6 with w = 1 is guided
+        return rescaled(lambda x, t: eps_cond, lambda x, t: 2 * eps_cond - guided, 1.0, phi)(x_t, t)  # M6 with w = 1 is guided
 
     whole = by(1.0)
-    assert_close(whole.flatten(1).std(dim=1), told.flatten(1).std(dim=1), rtol=1e-12, atol=0)
+    assert_close(whole.flatten(1).std(dim=1), eps_cond.flatten(1).std(dim=1), rtol=1e-12, atol=0)
     assert_close(whole / whole[..., :1, :1], guided / guided[..., :1, :1], rtol=1e-12, atol=0)  # a factor for each row
     assert_close(by(0.0), guided, rtol=0, atol=1e-14)
     assert_close(by(0.5), (whole + guided) / 2, rtol=1e-12, atol=0)
@@ -77,7 +77,7 @@ def test_rescaled_has_the_spread_of_the_conditional_guess():
 def test_rescaled_v_has_the_spread_of_the_conditional_v(schedule):
     """v = sqrt(abar) eps - sqrt(1 - abar) x_0_hat, by its definition, at every 50th level and at T."""
     g, t = torch.Generator().manual_seed(0), torch.arange(50, schedule.T + 1, 50)
-    x_t, told, guided = torch.randn(3, len(t), 36, generator=g, dtype=torch.float64).unbind(0)
+    x_t, eps_cond, guided = torch.randn(3, len(t), 36, generator=g, dtype=torch.float64).unbind(0)
     guided = x_t + 3 * (guided - x_t)  # so that v is large
 
     def v(eps):
@@ -85,14 +85,14 @@ def test_rescaled_v_has_the_spread_of_the_conditional_v(schedule):
         return abar.sqrt() * eps - (1 - abar).sqrt() * (x_t - (1 - abar).sqrt() * eps) / abar.sqrt()
 
     def mixed(phi):
-        return rescaled(lambda x, level: told, lambda x, level: 2 * told - guided, 1.0, phi, schedule)(x_t, t)
+        return rescaled(lambda x, level: eps_cond, lambda x, level: 2 * eps_cond - guided, 1.0, phi, schedule)(x_t, t)
 
-    assert_close(v(mixed(1.0)).std(dim=1), v(told).std(dim=1), rtol=1e-6, atol=0)
+    assert_close(v(mixed(1.0)).std(dim=1), v(eps_cond).std(dim=1), rtol=1e-6, atol=0)
     ratio = v(mixed(1.0)) / v(guided)
     assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-5, atol=0)  # a factor for each row
     assert_close(mixed(0.0), guided, rtol=0, atol=1e-12)
     assert_close(mixed(0.5), (mixed(1.0) + guided) / 2, rtol=0, atol=1e-12)
-    of_noise = rescaled(lambda x, level: told, lambda x, level: 2 * told - guided, 1.0, 1.0)(x_t, t)
+    of_noise = rescaled(lambda x, level: eps_cond, lambda x, level: 2 * eps_cond - guided, 1.0, 1.0)(x_t, t)
     assert (mixed(1.0) - of_noise).abs().max() > 0.1
 
 
@@ -121,11 +121,11 @@ def test_projected_switched_off_is_m6(world, pair):
 def test_projected_leaves_out_what_lies_along_the_guess():
     schedule, t = cosine(), torch.tensor([400])
     g = torch.Generator().manual_seed(1)
-    x_t, told, nothing = torch.randn(3, 1, 5, generator=g, dtype=torch.float64).unbind(0)
-    x_cond, x_null = (x_0_from_eps(x_t, t, eps, schedule) for eps in (told, nothing))
+    x_t, eps_cond, eps_uncond = torch.randn(3, 1, 5, generator=g, dtype=torch.float64).unbind(0)
+    x_cond, x_null = (x_0_from_eps(x_t, t, eps, schedule) for eps in (eps_cond, eps_uncond))
 
     def changed(**options):
-        eps = projected(lambda x, t: told, lambda x, t: nothing, schedule, 2.0, **options)(x_t, t)
+        eps = projected(lambda x, t: eps_cond, lambda x, t: eps_uncond, schedule, 2.0, **options)(x_t, t)
         return x_0_from_eps(x_t, t, eps, schedule) - x_cond
 
     across = changed()

@@ -18,20 +18,20 @@ def dot(a, b):
     return (a * b).sum(dim=1, keepdim=True)
 
 
-def row_by_row(guided, told, phi):
+def row_by_row(guided, cond, phi):
     return torch.stack(
-        [g * (phi * t.var(correction=0).sqrt() / g.var(correction=0).sqrt() + 1 - phi) for g, t in zip(guided, told, strict=True)]
+        [g * (phi * t.var(correction=0).sqrt() / g.var(correction=0).sqrt() + 1 - phi) for g, t in zip(guided, cond, strict=True)]
     )
 
 
-def by_the_package(guided, told, phi):
+def by_the_package(guided, cond, phi):
     t = torch.ones(len(guided), dtype=torch.int64)
-    eps = rescaled(lambda x_t, t: told, lambda x_t, t: 2 * told - guided, 1.0, phi)  # M6 with w = 1 is guided
+    eps = rescaled(lambda x_t, t: cond, lambda x_t, t: 2 * cond - guided, 1.0, phi)  # M6 with w = 1 is guided
     return eps(torch.zeros_like(guided), t)
 
 
-def by_unit_vectors(d, told):
-    unit = torch.nn.functional.normalize(told, dim=1)
+def by_unit_vectors(d, cond):
+    unit = torch.nn.functional.normalize(cond, dim=1)
     return d - torch.einsum("nd,nd->n", d, unit)[:, None] * unit
 
 
@@ -53,12 +53,12 @@ def of(rule):
 @pytest.mark.parametrize(
     ("check", "answer"),
     [
-        (CHECK_R, lambda guided, told, phi: phi * guided * std(told) / std(guided) + (1 - phi) * guided),
+        (CHECK_R, lambda guided, cond, phi: phi * guided * std(cond) / std(guided) + (1 - phi) * guided),
         (CHECK_R, row_by_row),
         (CHECK_R, by_the_package),
-        (CHECK_A, lambda d, told: d - dot(d, told) / dot(told, told) * told),
+        (CHECK_A, lambda d, cond: d - dot(d, cond) / dot(cond, cond) * cond),
         (CHECK_A, by_unit_vectors),
-        (CHECK_A, lambda d, told: d.float() - dot(d.float(), told.float()) / dot(told.float(), told.float()) * told.float()),
+        (CHECK_A, lambda d, cond: d.float() - dot(d.float(), cond.float()) / dot(cond.float(), cond.float()) * cond.float()),
         (CHECK_S, of(lambda a, b, scale: scale * a / (a - b))),
         (CHECK_S, of(lambda a, b, scale: scale / (1 - b / a))),
         (CHECK_S, in_a_table),
@@ -69,15 +69,15 @@ def test_right_answers(check, answer):
 
 
 def test_the_package_projects_as_the_check_asks():
-    """x_0 of `projected` at w = 1 is told + across: the exercise is the formula of the variant, no other."""
+    """x_0 of `projected` at w = 1 is cond + across: the exercise is the formula of the variant, no other."""
     schedule, t = cosine(), torch.tensor([500] * 4)
     root = schedule.abar[500].sqrt(), (1 - schedule.abar[500]).sqrt()
 
-    def answer(d, told):
+    def answer(d, cond):
         x_t = torch.zeros_like(d)
-        both = [(x_t - root[0] * x_0) / root[1] for x_0 in (told, told - d)]
+        both = [(x_t - root[0] * x_0) / root[1] for x_0 in (cond, cond - d)]
         mixed = projected(lambda x, t: both[0], lambda x, t: both[1], schedule, 1.0)(x_t, t)
-        return (x_t - root[1] * mixed) / root[0] - told
+        return (x_t - root[1] * mixed) / root[0] - cond
 
     assert checks.across(answer) == checks.CORRECT
 
@@ -93,14 +93,14 @@ def test_the_package_projects_as_the_check_asks():
         (CHECK_R, lambda g, c, phi: phi * g * std(c) / std(g) + (1 - phi) * c, "not of the conditional"),
         (CHECK_R, lambda g, c, phi: g, "Not yet"),
         (CHECK_R, lambda g, c, phi: None, "nothing"),
-        (CHECK_A, lambda d, told: dot(d, told) / dot(told, told) * told, "only larger"),
-        (CHECK_A, lambda d, told: d - dot(d, told) / dot(told, told) ** 0.5 * told, "not by |told|"),
-        (CHECK_A, lambda d, told: d - dot(d, told) * told, "no unit vector"),
-        (CHECK_A, lambda d, told: told - dot(d, told) / dot(d, d) * d, "swapped"),
-        (CHECK_A, lambda d, told: d - dot(d, told) / dot(d, d) * d, "on d itself"),
-        (CHECK_A, lambda d, told: d - (d * told).sum() / (told * told).sum() * told, "each row"),
-        (CHECK_A, lambda d, told: d + dot(d, told) / dot(told, told) * told, "once more"),
-        (CHECK_A, lambda d, told: d, "Not yet"),
+        (CHECK_A, lambda d, cond: dot(d, cond) / dot(cond, cond) * cond, "only larger"),
+        (CHECK_A, lambda d, cond: d - dot(d, cond) / dot(cond, cond) ** 0.5 * cond, "not by |cond|"),
+        (CHECK_A, lambda d, cond: d - dot(d, cond) * cond, "no unit vector"),
+        (CHECK_A, lambda d, cond: cond - dot(d, cond) / dot(d, d) * d, "swapped"),
+        (CHECK_A, lambda d, cond: d - dot(d, cond) / dot(d, d) * d, "on d itself"),
+        (CHECK_A, lambda d, cond: d - (d * cond).sum() / (cond * cond).sum() * cond, "each row"),
+        (CHECK_A, lambda d, cond: d + dot(d, cond) / dot(cond, cond) * cond, "once more"),
+        (CHECK_A, lambda d, cond: d, "Not yet"),
         (CHECK_S, of(lambda a, b, scale: scale * a / (a + b)), "subtracted"),
         (CHECK_S, of(lambda a, b, scale: scale * a / (b - a)), "sign"),
         (CHECK_S, of(lambda a, b, scale: scale * a), "a part of it"),

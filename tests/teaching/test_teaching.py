@@ -235,7 +235,7 @@ def test_correct_answers_in_two_styles(check, answer):
         (checks.scaled_betas, lambda T: betas(1000)[:T] if T < 1000 else betas(T) * 1.0, "the first T"),
         (checks.jump, lambda x, e, a, b: x * (1 - a / b) ** 0.5, "The result holds NaN"),
         (checks.score_of_noise, lambda e, a: None, "returned nothing"),
-        (checks.free_noise, lambda c, n, w: n, "told nothing"),
+        (checks.free_noise, lambda c, n, w: n, "unconditional model"),
         (checks.free_noise, lambda c, n, w: (1 - w) * c + w * n, "walk away from y"),
         (checks.guided_mean, lambda m, v, g, w: m + w / v * g, "You divide by the variance"),
         (checks.guided_mean, lambda m, v, g, w: m + (1 + w) * v * g, "not 1"),

@@ -12,51 +12,51 @@ Batch = Float[Tensor, "n d"]
 
 
 def respread(answer: Callable[[Batch, Batch, float], Batch]) -> str:
-    """answer(guided, told, phi) -> phi guided std(told) / std(guided) + (1 - phi) guided, std over each row."""
-    guided, told = (torch.randn(2, 4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).unbind(0)
+    """answer(guided, cond, phi) -> phi guided std(cond) / std(guided) + (1 - phi) guided, std over each row."""
+    guided, cond = (torch.randn(2, 4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).unbind(0)
     guided, phi = guided * torch.tensor([[2.0], [3.0], [4.0], [0.5]], dtype=torch.float64), 0.7
 
     def spread(eps: Batch) -> Tensor:
         return eps.std(dim=1, keepdim=True)
 
-    whole = guided * spread(told) / spread(guided)
+    whole = guided * spread(cond) / spread(guided)
     mistakes = {
         "That is one std for the whole batch: each row has its own.": (
-            phi * guided * told.std() / guided.std() + (1 - phi) * guided
+            phi * guided * cond.std() / guided.std() + (1 - phi) * guided
         ),
         "That is the std over the batch, pixel by pixel: take it over each row, dim = 1.": (
-            phi * guided * told.std(dim=0) / guided.std(dim=0) + (1 - phi) * guided
+            phi * guided * cond.std(dim=0) / guided.std(dim=0) + (1 - phi) * guided
         ),
-        "The ratio is upside down: a guess that became too large must shrink.": (
-            phi * guided * spread(guided) / spread(told) + (1 - phi) * guided
+        "The ratio is upside down: a prediction that became too large must shrink.": (
+            phi * guided * spread(guided) / spread(cond) + (1 - phi) * guided
         ),
         "phi and 1 - phi are the wrong way round: phi = 0 must be plain guidance.": (1 - phi) * whole + phi * guided,
-        "That is phi = 1: mix it with the guided guess.": whole,
-        "The rest is of the guided guess, not of the conditional one: phi = 0 must be plain guidance.": phi * whole
-        + (1 - phi) * told,
+        "That is phi = 1: mix it with the guided prediction.": whole,
+        "The rest is of the guided prediction, not of the conditional one: phi = 0 must be plain guidance.": phi * whole
+        + (1 - phi) * cond,
     }
     right = phi * whole + (1 - phi) * guided
-    return verdict(lambda: answer(guided.clone(), told.clone(), phi), right, mistakes)
+    return verdict(lambda: answer(guided.clone(), cond.clone(), phi), right, mistakes)
 
 
 def across(answer: Callable[[Batch, Batch], Batch]) -> str:
-    """answer(d, told) -> d without its part along told, row by row."""
-    d, told = 2 * normal(2)
-    dot, square = (d * told).sum(dim=1, keepdim=True), (told * told).sum(dim=1, keepdim=True)
-    along = dot / square * told
+    """answer(d, cond) -> d without its part along cond, row by row."""
+    d, cond = 2 * normal(2)
+    dot, square = (d * cond).sum(dim=1, keepdim=True), (cond * cond).sum(dim=1, keepdim=True)
+    along = dot / square * cond
     mistakes = {
-        "That is the part along told, which makes the guess only larger: take it off d.": along,
-        "Divide by |told|^2, not by |told|: the dot product has that length twice too often.": d - dot / square.sqrt() * told,
-        "Divide the dot product by |told|^2: told is no unit vector.": d - dot * told,
-        "The roles are swapped: that is told without its part along d.": (told - dot / (d * d).sum(dim=1, keepdim=True) * d),
-        "That projects on d itself, so nothing of told is in it: divide by |told|^2, multiply by told.": (
+        "That is the part along cond, which makes the prediction only larger: take it off d.": along,
+        "Divide by |cond|^2, not by |cond|: the dot product has that length twice too often.": d - dot / square.sqrt() * cond,
+        "Divide the dot product by |cond|^2: cond is no unit vector.": d - dot * cond,
+        "The roles are swapped: that is cond without its part along d.": (cond - dot / (d * d).sum(dim=1, keepdim=True) * d),
+        "That projects on d itself, so nothing of cond is in it: divide by |cond|^2, multiply by cond.": (
             d - dot / (d * d).sum(dim=1, keepdim=True) * d
         ),
         "That is one projection for the whole batch: sum over each row, dim = 1.": d
-        - (d * told).sum() / (told * told).sum() * told,
-        "The part along told is added once more: subtract it.": d + along,
+        - (d * cond).sum() / (cond * cond).sum() * cond,
+        "The part along cond is added once more: subtract it.": d + along,
     }
-    return verdict(lambda: answer(d.clone(), told.clone()), d - along, mistakes)
+    return verdict(lambda: answer(d.clone(), cond.clone()), d - along, mistakes)
 
 
 def own_scale(answer: Callable[[float, float, float], float]) -> str:

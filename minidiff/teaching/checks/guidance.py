@@ -39,7 +39,7 @@ def guided_noise(answer: Callable[[Points, Points, float, float], Points]) -> st
         "You divide by sqrt(1 - abar_t): that turns noise into score, here it is the other way round.": w / root,
         "sqrt(abar_t) belongs to x_0; the noise has sqrt(1 - abar_t).": math.sqrt(abar) * w,
         "w is missing.": root,
-        "In M4 the weight is w, not 1 + w: the start is the model that was told nothing.": root * (1 + w),
+        "In M4 the weight is w, not 1 + w: the start is the unconditional model.": root * (1 + w),
         "Sign and root: subtract, and turn the score into a noise with sqrt(1 - abar_t).": -w,
         "Nothing is guided yet: subtract sqrt(1 - abar_t) w times the gradient.": 0,
     }
@@ -56,7 +56,7 @@ def guided_mean(answer: Callable[[Points, float, Points, float], Points]) -> str
         "The variance itself stands there, not its root: completing the square gives Sigma g.": w * math.sqrt(variance),
         "w is missing.": variance,
         "You divide by the variance: a step of small variance would be moved far.": w / variance,
-        "In Algorithm 1 the weight is w, not 1 + w: the start is the model that was told nothing.": (1 + w) * variance,
+        "In Algorithm 1 the weight is w, not 1 + w: the start is the unconditional model.": (1 + w) * variance,
         "Nothing is guided yet: add w times the variance times the gradient.": 0,
     }
     mistakes = {text: mean + factor * slope for text, factor in factors.items()}
@@ -119,25 +119,26 @@ def dropped(answer: Callable[[Labels, int, float, Tensor], Labels]) -> str:
 
 
 def free_noise(answer: Callable[[Points, Points, float], Points]) -> str:
-    """answer(cond, null, w) -> the guided noise of M6, from the guesses of the network that is told y and told nothing."""
+    """answer(cond, null, w) -> the guided noise of M6, from the conditional and unconditional predictions."""
     (cond, null), w = normal(2), 2.5
     right = (1 + w) * cond - w * null
     mistakes = {
         "That is M7 with w in the place of s: w = 0 must give cond, so the factor is 1 + w.": null + w * (cond - null),
         "You walk away from y: it is cond + w (cond - null).": cond - w * (cond - null),
-        "The two guesses are the wrong way round: for w > 0 the told one gets the factor 1 + w.": (1 + w) * null - w * cond,
+        "The two predictions are the wrong way round: for w > 0 the conditional one gets the factor 1 + w.": (1 + w) * null
+        - w * cond,
         "The factors must sum to 1: 1 + w belongs to cond if w belongs to null.": w * cond - w * null,
         "The sign of the second term is wrong: null is subtracted.": (1 + w) * cond + w * null,
         "w is missing in front of null: the factors must sum to 1.": (1 + w) * cond - null,
         "Nothing is guided yet: add w times the way from null to cond.": cond,
-        "That is the model that was told nothing.": null,
+        "That is the unconditional model.": null,
         "That is s = w - 1; s is 1 + w.": null + (w - 1) * (cond - null),
     }
     return verdict(lambda: answer(cond.clone(), null.clone(), w), right, mistakes)
 
 
 def implicit_gradient(answer: Callable[[Points, Points, float], Points]) -> str:
-    """answer(cond, null, abar_t) -> grad log p(y|x_t) by M5, from the guesses told y and told nothing."""
+    """answer(cond, null, abar_t) -> grad log p(y|x_t) by M5, from the conditional and unconditional predictions."""
     (cond, null), abar = normal(2), 0.3
     apart, root = cond - null, math.sqrt(1 - abar)
     factors = {
@@ -154,14 +155,14 @@ def implicit_gradient(answer: Callable[[Points, Points, float], Points]) -> str:
 
 
 def in_one_batch(answer: Callable[[Callable, Points, Tensor, Tensor, Tensor, float], Points]) -> str:
-    """answer(net, x_t, t, told, nothing, s) -> M7 with one call of net(x_t, t, c) on a batch of two halves."""
-    (x_t, told), nothing, t, s, calls = normal(2), normal(3)[2], torch.tensor([3, 1, 4, 2]), 2.5, []
+    """answer(net, x_t, t, c_cond, c_uncond, s) -> M7 with one call of net(x_t, t, c) on a batch of two halves."""
+    (x_t, c_cond), c_uncond, t, s, calls = normal(2), normal(3)[2], torch.tensor([3, 1, 4, 2]), 2.5, []
 
-    def net(x: Points, level: Tensor, c: Tensor) -> Points:
+    def net(x: Points, level: Tensor, given: Tensor) -> Points:
         calls.append(len(x))
-        return torch.tanh(x * c + level[:, None] / 4)
+        return torch.tanh(x * given + level[:, None] / 4)
 
-    cond, null = (torch.tanh(x_t * c + t[:, None] / 4) for c in (told, nothing))
+    cond, null = (torch.tanh(x_t * given + t[:, None] / 4) for given in (c_cond, c_uncond))
     mistakes = {
         "The halves are swapped: chunk gives them in the order in which you put them together.": cond + s * (null - cond),
         "s is the scale of M7: null + s (cond - null), starting from null and without 1 +.": null + (1 + s) * (cond - null),
@@ -170,7 +171,7 @@ def in_one_batch(answer: Callable[[Callable, Points, Tensor, Tensor, Tensor, flo
         "The sign is wrong: null + s (cond - null).": null - s * (cond - null),
     }
     came = verdict(
-        lambda: answer(net, x_t.clone(), t.clone(), told.clone(), nothing.clone(), s), null + s * (cond - null), mistakes
+        lambda: answer(net, x_t.clone(), t.clone(), c_cond.clone(), c_uncond.clone(), s), null + s * (cond - null), mistakes
     )
     calls = calls[: len(calls) // 2]  # the answer is asked twice
     if came == CORRECT and calls != [2 * len(x_t)]:

@@ -12,15 +12,15 @@ from minidiff.teaching.checks.verdict import CORRECT, verdict
 
 
 def powered_variance(answer: Callable[[float, float, float], float]) -> str:
-    """answer(told, plain, s) -> the variance of p(x|y)^s p(x)^(1 - s), for N(0, told) and N(0, plain)."""
+    """answer(cond, uncond, s) -> the variance of p(x|y)^s p(x)^(1 - s), for N(0, cond) and N(0, uncond)."""
     points = ((1.0, 2.0, 3.0), (0.5, 2.0, 1.5), (0.7, 1.3, 5.0))
     mistakes = {
-        "That is p(x|y)^s alone: p(x)^(1 - s) takes (1 - s) / plain off the precision.": lambda a, b, s: a / s,
+        "That is p(x|y)^s alone: p(x)^(1 - s) takes (1 - s) / uncond off the precision.": lambda a, b, s: a / s,
         "That is what DDIM samples, not the powered law.": lambda a, b, s: GaussianPair(a, b).ddim_variance(s),
         "That is what DDPM samples, not the powered law.": lambda a, b, s: GaussianPair(a, b).ddpm_variance(s),
         "That is the precision: the variance is 1 over it.": lambda a, b, s: s / a + (1 - s) / b,
         "Precisions add up, variances do not: each 1 / variance gets its power as a factor.": lambda a, b, s: s * a + (1 - s) * b,
-        "The powers are the wrong way round: s belongs to told.": lambda a, b, s: 1 / (s / b + (1 - s) / a),
+        "The powers are the wrong way round: s belongs to cond.": lambda a, b, s: 1 / (s / b + (1 - s) / a),
         "The power of p(x) is 1 - s, not s - 1: guidance divides by p(x).": lambda a, b, s: 1 / (s / a + (s - 1) / b),
         "That is a standard deviation: leave out the root.": lambda a, b, s: (1 / (s / a + (1 - s) / b)) ** 0.5,
     }
