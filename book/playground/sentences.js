@@ -37,7 +37,7 @@ function weight(method, w) {
   return `w = ${w} (scale s = ${tidy(scaleOf(method, w))}${names[`${method} ${w}`] ?? ""})`;
 }
 
-/** What the small world shows: the share of the tilted distribution where the classifier says "asked", and the moments of both distributions. */
+/** The small world: the share of the tilted distribution where the classifier says "asked", and the moments of both. */
 export function whatTheWorldDoes({ s, asked, share, promised, drawn }) {
   const same = Math.abs(promised.mean - drawn.mean) < 0.02 && Math.abs(promised.spread - drawn.spread) < 0.02;
   const what = ({ mean, spread }) => `mean ${tidy(mean, 2)}, standard deviation ${tidy(spread, 2)}`;
