@@ -16,6 +16,8 @@ from minidiff.symbols import InputError
 PRECISIONS = ("float32", "bfloat16", "auto")
 TRAINING_PRECISION = "auto"  # bfloat16 where it is in hardware: elsewhere it is slower than float32
 SAMPLING_PRECISION = "float32"  # what everything here was measured in; the same digits everywhere, up to rounding
+# What ONEDNN_MAX_CPU_ISA holds oneDNN, and with it torch, down to: instruction sets that have no bfloat16
+WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
 COMPILE = False  # a lesson's run is over before torch.compile has earned its time back (`make bench` shows gain and cost)
 
 
@@ -37,6 +39,8 @@ def bfloat16_is_native(where: torch.device) -> bool:
     """True where bfloat16 arithmetic is in hardware, so that autocast gains time; elsewhere training stays in float32."""
     if where.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in WITHOUT_BFLOAT16:
+        return False
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 

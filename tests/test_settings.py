@@ -37,3 +37,13 @@ def test_on_a_gpu_float32_is_float32_and_repeats(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device() == torch.device("cuda")
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == (False, True)
+
+
+@pytest.mark.parametrize(("limit", "native"), [("", True), ("AVX512_CORE_BF16", True), ("avx512_core", False), ("SSE41", False)])
+def test_bfloat16_is_native_only_where_onednn_may_use_it(monkeypatch, limit, native):
+    """On a CPU held down to older instructions bfloat16 is emulated: lesson 12 once trained there for more than ten minutes."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert settings.bfloat16_is_native(torch.device("cpu")) is native
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+    assert not settings.bfloat16_is_native(torch.device("cpu"))
