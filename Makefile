@@ -16,9 +16,9 @@ PRIVATE ?= notebooks/course/private
 WORKERS ?= 2
 
 .PHONY: help setup lessons test test-all other-machines lab assignments handout grade formgrade book playground
-.PHONY: train bench crosscheck picture store clean
+.PHONY: test-crosscheck train bench store clean
 
-help: ## this list
+help: # this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 setup: $(READY) ## install everything into .venv
@@ -39,8 +39,12 @@ test: setup ## what a user runs: style, unit tests, every lesson under strict nb
 test-all: $(INSTRUCTOR) $(DOCS) ## everything: mutants, real grading runs, other machines and the browser too
 	$(PY) tests/suite.py --workers $(WORKERS) --all
 
-test-%: $(INSTRUCTOR) $(DOCS) # one part: style, tests, plain, mutants, grading, machines or book
+test-%: $(INSTRUCTOR) $(DOCS) # one part: style, tests, plain, mutants, grading, extras, machines or book
 	$(PY) tests/suite.py --workers $(WORKERS) $*
+
+test-crosscheck: setup # metrics against torchmetrics and prdc, schedulers against diffusers
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[crosscheck,bench]"
+	$(PY) -m pytest tests/evaluation/test_cross_check.py tests/teaching/test_article.py
 
 other-machines: setup ## other CPUs, thread counts and one ulp of noise, imitated; then the lowest and newest versions promised
 	$(PY) tests/other_machines/run.py --workers $(WORKERS)
@@ -86,20 +90,16 @@ train-%: setup
 data/results/%.csv: | $(READY)
 	$(PY) -m minidiff.experiments.$* $@
 
-bench: setup ## speed in every precision, beside diffusers' U-Net; seconds to 90, 95 and 99 % accuracy
+data/results/digits_by_scale.png: | $(READY) # the picture at the top of README
+	$(PY) -m minidiff.teaching.overview $@
+
+bench: setup ## speed in every precision, beside other networks
 	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(PY) -m minidiff.experiments.bench
 
-crosscheck: setup ## metrics against torchmetrics and prdc, schedulers against diffusers
-	$(PY) -m pip install --quiet -c constraints.txt -e ".[crosscheck,bench]"
-	$(PY) -m pytest tests/evaluation/test_cross_check.py tests/teaching/test_article.py
-
-picture: setup ## the picture at the top of README
-	$(PY) -m minidiff.teaching.overview data/results/digits_by_scale.png
-
 store: export TQDM_DISABLE = 1
 store: export MINIDIFF_SECONDS = inf
-store: setup ## run the lessons in place and store their outputs (for authors)
+store: setup # run the lessons in place and store their outputs (for authors)
 	$(PY) -m jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $(LESSONS)
 
 clean: ## remove what make made, but not build/course: there may be grades in it

@@ -1,4 +1,7 @@
-"""Sphinx: the book from stored outputs, everything local. `book/build.py` runs it on the sources that it has laid out."""
+"""Sphinx: the book from stored outputs, everything local.
+
+`book/build.py` runs it on the sources that it has laid out.
+"""
 
 import ast
 import inspect
@@ -10,7 +13,7 @@ import minidiff
 
 ROOT = Path(minidiff.__file__).resolve().parents[1]
 
-WRAPPED_AT = 115  # a docstring's line, without its indentation, is never longer by more than a word
+WRAPPED_AT = 85  # a docstring's line, without its indentation, is never longer by more than a word
 
 project = "minidiff"
 author = copyright = "minidiff contributors"
@@ -42,20 +45,30 @@ html_theme_options = {
     "navbar_persistent": [],  # one search box is enough
 }
 
-suppress_warnings = ["ref.python"]  # two modules may name a class alike; a type in a signature links to the first
+# two modules may name a class alike; a type in a signature links to the first
+suppress_warnings = ["ref.python"]
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_default_options = {"members": True, "show-inheritance": False}
 
 
 def as_it_is_written(app, what, name, obj, options, lines):
-    """A docstring is text with equations in it, no reST: shown as it stands; only lines that were full are joined again."""
+    """A docstring is text with equations in it, no reST: shown as it stands; only lines that
+    were full are joined again.
+    """
     if lines:
-        lines[:] = [".. code-block:: text", "   :class: docstring", "", *(f"   {line}" for line in unwrapped(lines))]
+        lines[:] = [
+            ".. code-block:: text",
+            "   :class: docstring",
+            "",
+            *(f"   {line}" for line in unwrapped(lines)),
+        ]
 
 
 def unwrapped(lines: list[str]) -> list[str]:
-    """The lines, where one that ends because the next word did not fit goes on with the next one."""
+    """The lines, where one that ends because the next word did not fit goes on with the next
+    one.
+    """
     joined = lines[:1]
     for before, line in pairwise(lines):
         words = line.split()
@@ -68,7 +81,9 @@ def unwrapped(lines: list[str]) -> list[str]:
 
 
 def as_in_the_source(app, what, name, obj, options, signature, returns):
-    """The signature with the names of its types (`x_t: Points`) rather than with what they stand for."""
+    """The signature with the names of its types (`x_t: Points`) rather than with what they stand
+    for.
+    """
     function = obj.__init__ if what == "class" and "__init__" in vars(obj) else obj
     try:
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body
@@ -84,8 +99,12 @@ def as_in_the_source(app, what, name, obj, options, signature, returns):
 
 
 def without_field_numbers(app, what, name, obj, skip, options):
-    """The fields of a NamedTuple are said in its docstring; "Alias for field number 0" says nothing."""
-    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field number") else None
+    """The fields of a NamedTuple are said in its docstring; "Alias for field number 0" says
+    nothing.
+    """
+    return (
+        True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field number") else None
+    )
 
 
 def setup(app):

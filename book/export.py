@@ -2,9 +2,10 @@
 
     python book/export.py FOLDER
 
-writes unet.onnx and ddpm.onnx (they predict v, see VPrediction), gradient.onnx (of log p(y | x_t), by the noisy classifier),
-evaluator.onnx (logits) and schedule.json. The batch is free; weights stay in half precision, as they are stored, and
-are computed in float32. Each file is checked against PyTorch.
+writes unet.onnx and ddpm.onnx (they predict v, see VPrediction), gradient.onnx (of log p(y | x_t),
+by the noisy classifier), evaluator.onnx (logits) and schedule.json. The batch is free; weights stay
+in half precision, as they are stored, and are computed in float32. Each file is checked against
+PyTorch.
 """
 
 import json
@@ -35,25 +36,39 @@ Call = Callable[..., Tensor]
 
 def calls() -> dict[str, tuple[Call, str]]:
     """By file: what is computed, and which of x_t, t, y it takes."""
-    unet, ddpm, classifier, evaluator = (_plain(load(name)) for name in ("unet", "ddpm", "classifier", "evaluator"))
+    unet, ddpm, classifier, evaluator = (
+        _plain(load(name)) for name in ("unet", "ddpm", "classifier", "evaluator")
+    )
     cond, uncond, table = unet["unet"].net, ddpm["unet"].net, unet["classes"].table
     return {
         "unet": (lambda x_t, t, y: cond(x_t, t, table(y)), "x_t t y"),
         "ddpm": (lambda x_t, t: uncond(x_t, t, None), "x_t t"),
-        "gradient": (lambda x_t, t, y: gradient(log_prob_of(classifier["classifier"], y), x_t, t), "x_t t y"),
+        "gradient": (
+            lambda x_t, t, y: gradient(log_prob_of(classifier["classifier"], y), x_t, t),
+            "x_t t y",
+        ),
         "evaluator": (lambda x_t: evaluator["evaluator"](x_t), "x_t"),
     }
 
 
 def export(call: Call, names: list[str], differentiates: bool) -> onnx.ModelProto:
-    """The computation as an ONNX graph with a free batch. What autograd does is traced first, and is arithmetic from then on."""
+    """The computation as an ONNX graph with a free batch.
+
+    What autograd does is traced first, and is arithmetic from then on.
+    """
     example = inputs(names, MIXED)
     module = with_backward(call, example) if differentiates else Called(call)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
-        traced = torch.export.export(module, example, dynamic_shapes=tuple({0: batch} for _ in names), strict=False)
+        traced = torch.export.export(
+            module, example, dynamic_shapes=tuple({0: batch} for _ in names), strict=False
+        )
     named = {"input_names": names, "output_names": ["out"]}
-    return in_half(torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **named).model_proto)
+    return in_half(
+        torch.onnx.export(
+            traced, dynamo=True, opset_version=OPSET, verbose=False, **named
+        ).model_proto
+    )
 
 
 class Called(nn.Module):
@@ -65,13 +80,24 @@ class Called(nn.Module):
 
 
 def with_backward(call: Call, example: tuple[Tensor, ...]) -> nn.Module:
-    """The operations of a call that uses autograd, those of the backward pass among them, as a module without autograd."""
-    table = {**torch._decomp.core_aten_decompositions(), torch.ops.aten.convolution_backward.default: backward_of_convolution}
-    return make_fx(call, decomposition_table=table, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
+    """The operations of a call that uses autograd, those of the backward pass among them, as a
+    module without autograd.
+    """
+    table = {
+        **torch._decomp.core_aten_decompositions(),
+        torch.ops.aten.convolution_backward.default: backward_of_convolution,
+    }
+    return make_fx(
+        call, decomposition_table=table, tracing_mode="symbolic", _allow_non_fake_inputs=True
+    )(*example)
 
 
-def backward_of_convolution(grad: Tensor, x: Tensor, weight: Tensor, *options) -> tuple[Tensor | None, ...]:
-    """The gradient of a convolution with respect to its input, as the transposed convolution that it is. ONNX has no other."""
+def backward_of_convolution(
+    grad: Tensor, x: Tensor, weight: Tensor, *options
+) -> tuple[Tensor | None, ...]:
+    """The gradient of a convolution with respect to its input, as the transposed convolution
+    that it is. ONNX has no other.
+    """
     _, stride, padding, *_ = options
     lost = [size - ((g - 1) * s - 2 * p + k) for size, g, s, p, k in zip(
         x.shape[2:], grad.shape[2:], stride, padding, weight.shape[2:], strict=True)]  # fmt: skip
@@ -79,12 +105,18 @@ def backward_of_convolution(grad: Tensor, x: Tensor, weight: Tensor, *options) -
 
 
 def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with every tensor of weights that float16 holds exactly stored so, and cast when it is loaded."""
+    """The same model with every tensor of weights that float16 holds exactly stored so, and cast
+    when it is loaded.
+    """
     graph, casts = model.graph, []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         half = values.astype(np.float16) if values.dtype == np.float32 else values
-        if half.size < WORTH_HALVING or half is values or not np.array_equal(half.astype(np.float32), values):
+        if (
+            half.size < WORTH_HALVING
+            or half is values
+            or not np.array_equal(half.astype(np.float32), values)
+        ):
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
@@ -100,14 +132,23 @@ def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def difference(model: onnx.ModelProto, call: Call, names: list[str]) -> float:
-    """The largest difference between ONNX and PyTorch in batches of 1, of as many rows as were traced, and of 20."""
+    """The largest difference between ONNX and PyTorch in batches of 1, of as many rows as were
+    traced, and of 20.
+    """
     session, worst = onnxruntime.InferenceSession(model.SerializeToString()), 0.0
     for rows in (1, MIXED, 20):
         example = inputs(names, rows)
         with torch.no_grad():
             expected = call(*example)
-        (came,) = session.run(None, {name: value.numpy() for name, value in zip(names, example, strict=True)})
-        worst = max(worst, float((torch.from_numpy(came) - expected).abs().max() / expected.abs().max().clamp(min=1)))
+        (came,) = session.run(
+            None, {name: value.numpy() for name, value in zip(names, example, strict=True)}
+        )
+        worst = max(
+            worst,
+            float(
+                (torch.from_numpy(came) - expected).abs().max() / expected.abs().max().clamp(min=1)
+            ),
+        )
     return worst
 
 
@@ -123,7 +164,9 @@ def inputs(names: list[str], rows: int) -> tuple[Tensor, ...]:
 
 
 def schedule_json() -> str:
-    """abar_0..abar_T of the pretrained U-Net, in float64; and the number of classes, which is the null label."""
+    """abar_0..abar_T of the pretrained U-Net, in float64; and the number of classes, which is
+    the null label.
+    """
     unet, others = load("unet"), [load(name) for name in ("ddpm", "classifier")]
     assert all(unet.schedule.same_as(other.schedule) for other in others)
     return json.dumps({"abar": unet.schedule.abar.tolist(), "classes": unet.metadata["classes"]})
@@ -134,7 +177,10 @@ def _plain(model: Checkpoint) -> nn.ModuleDict:
 
 
 def main(folder: Path, mark: str = "") -> None:
-    """Write and check all files. Exits with a sentence if one differs from PyTorch by more than TOLERANCE."""
+    """Write and check all files.
+
+    Exits with a sentence if one differs from PyTorch by more than TOLERANCE.
+    """
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +190,10 @@ def main(folder: Path, mark: str = "") -> None:
         if worst > TOLERANCE:
             sys.exit(f"{name}.onnx differs from PyTorch by {worst:.1e}, more than {TOLERANCE:.0e}.")
         onnx.save(model, folder / f"{name}.onnx")
-        print(f"{name}.onnx: {(folder / f'{name}.onnx').stat().st_size / 1e6:.1f} MB, differs from PyTorch by {worst:.1e}")
+        print(
+            f"{name}.onnx: {(folder / f'{name}.onnx').stat().st_size / 1e6:.1f} MB, differs from "
+            f"PyTorch by {worst:.1e}"
+        )
     (folder / "schedule.json").write_text(schedule_json())
     if mark:  # last: a folder without it is not whole
         (folder / "digest").write_text(mark)

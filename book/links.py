@@ -1,4 +1,7 @@
-"""Every link of a built site, looked up: pages, anchors, images, scripts. Nothing may be loaded from outside."""
+"""Every link of a built site, looked up: pages, anchors, images, scripts.
+
+Nothing may be loaded from outside.
+"""
 
 import posixpath
 from functools import cache
@@ -6,7 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src")}  # without a click
+# without a click
+LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src")}
 
 
 class Page(HTMLParser):
@@ -26,7 +30,9 @@ class Page(HTMLParser):
 
 
 def broken(site: Path) -> list[str]:
-    """A line for each link that leads nowhere, and for each thing that a page would load from outside."""
+    """A line for each link that leads nowhere, and for each thing that a page would load from
+    outside.
+    """
     read, found = cache(Page), []
     for path in sorted(site.rglob("*.html")):
         if path.name == "webpack-macros.html" or path.name == "sbt-webpack-macros.html":
@@ -44,7 +50,9 @@ def _trouble(site: Path, path: Path, where: tuple[str, str], target: str, read) 
         return "loaded from outside" if where in LOADED else None
     if url.scheme in ("data", "mailto", "javascript"):
         return None
-    relative = posixpath.normpath(posixpath.join(path.parent.relative_to(site).as_posix(), unquote(url.path)))
+    relative = posixpath.normpath(
+        posixpath.join(path.parent.relative_to(site).as_posix(), unquote(url.path))
+    )
     goal = path if not url.path else site / relative
     if relative.startswith("..") or not goal.is_file():
         return "no such file"

@@ -1,4 +1,7 @@
-"""Guided diffusion from scratch on MNIST. Public names in the order in which the lessons introduce them."""
+"""Guided diffusion from scratch on MNIST.
+
+Public names in the order in which the lessons introduce them.
+"""
 
 # ruff: noqa: F401, I001  (names to import; the order is the lessons')
 
@@ -28,7 +31,15 @@ from minidiff.nets.classifier import EvaluationClassifier, NoisyClassifier, log_
 from minidiff.diffusion.guidance import classifier_free, classifier_guided, clipped, gradient
 from minidiff.nets.unet import ClassCondition, bind, drop_labels
 from minidiff.training.losses import unet_loss
-from minidiff.sampling import cfg, cg, cg_conditional, predictions, sample, start_noise, unconditional
+from minidiff.sampling import (
+    cfg,
+    cg,
+    cg_conditional,
+    predictions,
+    sample,
+    start_noise,
+    unconditional,
+)
 from minidiff.evaluation.metrics import (
     confident,
     diversity,
@@ -40,7 +51,7 @@ from minidiff.evaluation.metrics import (
     precision_recall,
 )
 from minidiff.evaluation.reference import Reference, reference
-from minidiff.evaluation.sweep import Point, Row, points, read_rows
+from minidiff.evaluation.results import over_seeds, read_results
 from minidiff.datasets.strokes import slant, strokes, thickness, width
 from minidiff.datasets.captions import describe, parse
 from minidiff.training.sentences import captions, to_tokens

@@ -1,4 +1,4 @@
-"""Models in, a denoiser out: every method of guidance as a function; and one way to run them, from x_T to images.
+"""Every method of guidance as a function, models in, a denoiser out; and one way to run them.
 
 eps = cfg(unet, y, w=2.0)                                   # the condition and the weight are bound
 x_0 = sample(eps, start_noise(len(y), seed=0), unet.schedule)
@@ -25,52 +25,54 @@ BATCH = 250  # images sampled at once: well under 1 GB, gradients included
 
 
 def predictions(unet: Checkpoint, y: Labels) -> tuple[Denoiser, Denoiser]:
-    """eps(x_t, t, y) and eps(x_t, t) of one conditional U-Net: what classifier-free guidance combines."""
+    """eps(x_t, t, y) and eps(x_t, t) of one conditional U-Net, the two predictions of CFG."""
     net, classes = unet.net["unet"], unet.net["classes"]
     y = checked_labels(y, classes.null, net)
     return bind(net, classes(y)), bind(net, classes.unconditional(len(y)))
 
 
 def cfg(unet: Checkpoint, y: Labels, w: Weight) -> Denoiser:
-    """Classifier-free guidance, M6, by one conditional U-Net; x_0_hat is clipped to [-1, 1] after guidance."""
+    """Classifier-free guidance, M6, by one conditional U-Net, then x_0_hat clipped to [-1, 1]."""
     return clipped(classifier_free(*predictions(unet, y), w), unet.schedule)
 
 
 def cg(ddpm: Checkpoint, classifier: Checkpoint, y: Labels, w: Weight) -> Denoiser:
-    """Classifier guidance, M4, by an unconditional U-Net and a noise-conditioned classifier; x_0_hat is clipped after it.
+    """Classifier guidance, M4, by an unconditional U-Net and a classifier of noisy images.
 
-    Raises InputError unless both were trained on the same data with the same schedule.
+    x_0_hat is clipped to [-1, 1] after it. Raises InputError unless both were trained on the same
+    data with the same schedule.
     """
     return _by_classifier(ddpm, bind(ddpm.net["unet"]), classifier, y, w)
 
 
 def cg_conditional(unet: Checkpoint, classifier: Checkpoint, y: Labels, w: Weight) -> Denoiser:
-    """Classifier guidance on top of the conditional model: M4 with eps(x_t, t, y), which is what M6 starts from.
+    """Classifier guidance of the conditional model: M4 with eps(x_t, t, y)
 
-    The network has used p(y|x_t) once already, so s = 1 + w, as in M6   [Dhariwal & Nichol 2021, table 4]. Errors as in cg.
+    [Dhariwal & Nichol 2021, table 4]. The network has used p(y|x_t) once already, so s = 1 + w, as
+    in M6. Errors as in cg.
     """
     return _by_classifier(unet, predictions(unet, y)[0], classifier, y, w)
 
 
 def cfg_text(text_unet: Checkpoint, tokens: Tokens, w: Weight, negative: str = "") -> Denoiser:
-    """Classifier-free guidance, M6, towards sentences and away from `negative`; x_0_hat is clipped after guidance.
+    """eps_bar = (1 + w) eps(x_t, t, sentence) - w eps(x_t, t, negative), then x_0_hat clipped.
 
-    eps_bar = (1 + w) eps(x_t, t, sentence) - w eps(x_t, t, negative); the empty sentence is the null condition, and makes this
-    M6. w = 0 is the conditional model, w = -1 draws `negative`. tokens: `to_tokens(sentences)`.
-    Raises InputError for a word that the vocabulary lacks.
+    With the empty sentence, the null condition, this is M6. w = 0 is the conditional model, w = -1
+    samples `negative`. tokens: `to_tokens(sentences)`. Raises InputError for an unknown word.
     """
     net, text = text_unet.net["unet"], text_unet.net["text"]
     tokens = tokens.to(next(net.parameters()).device)
     with torch.no_grad():
-        cond, uncond = text(tokens), text(to_tokens([negative]).to(tokens.device).repeat(len(tokens), 1))
+        cond = text(tokens)
+        uncond = text(to_tokens([negative]).to(tokens.device).repeat(len(tokens), 1))
     return clipped(classifier_free(bind(net, cond), bind(net, uncond), w), text_unet.schedule)
 
 
 def unconditional(ddpm: Checkpoint, guide: Checkpoint | None = None, w: Weight = 1.0) -> Denoiser:
-    """An unconditional network; with a weaker version of it as guide, autoguidance   [Karras 2024, 2406.02507]
+    """eps of an unconditional network; with a weaker model as guide, autoguidance:
 
-    eps_bar = eps + w (eps - eps_guide), x_0_hat clipped to [-1, 1] after it. Raises InputError unless both were trained on the
-    same data with the same schedule.
+    eps_bar = eps + w (eps - eps_guide)   [Karras 2024, 2406.02507]. x_0_hat is clipped to [-1, 1].
+    Raises InputError unless both were trained on the same data with the same schedule.
     """
     eps = bind(ddpm.net["unet"])
     if guide:
@@ -79,7 +81,9 @@ def unconditional(ddpm: Checkpoint, guide: Checkpoint | None = None, w: Weight =
     return clipped(eps, ddpm.schedule)
 
 
-def _by_classifier(model: Checkpoint, eps: Denoiser, classifier: Checkpoint, y: Labels, w: Weight) -> Denoiser:
+def _by_classifier(
+    model: Checkpoint, eps: Denoiser, classifier: Checkpoint, y: Labels, w: Weight
+) -> Denoiser:
     same_origin(model, classifier)
     net = classifier.net["classifier"]
     log_prob = log_prob_of(net, checked_labels(y, net.head.out_features - 1, net))
@@ -87,7 +91,7 @@ def _by_classifier(model: Checkpoint, eps: Denoiser, classifier: Checkpoint, y: 
 
 
 def start_noise(n: int, seed: int | torch.Generator) -> Images:
-    """x_T: n images of N(0, I), drawn on the CPU from this seed. The first images do not depend on n."""
+    """x_T: n images of N(0, I), drawn on the CPU. The first images do not depend on n."""
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     return draw_noise(torch.empty(n, 1, 28, 28, dtype=torch.float32, device="cpu"), generator)
 
@@ -101,10 +105,11 @@ def sample(
     eta: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Images:
-    """x_0 from x_T by ddim_path with this denoiser, a row for each row of x_T; eta > 0 takes fresh noise from the generator.
+    """x_0 from x_T by ddim_path, row by row; with eta > 0, z comes from the generator.
 
-    The same arguments give the same images on the same machine, bit for bit. Networks compute in sampling_precision(), the steps
-    in float32. Raises InputError if the images are not finite: then w is too large.
+    The same arguments give the same images on the same machine, bit for bit. Networks compute in
+    sampling_precision(), the steps in float32. Raises InputError if the images are not finite: then
+    w is too large.
     """
     return _end(ddim_path(eps, x_T, schedule, steps, eta, generator), x_T.device)
 
@@ -118,15 +123,19 @@ def generate(
     eta: float = 0.0,
     seed: int = 0,
 ) -> Images:
-    """One image for each row of y, on its device, BATCH at a time: `sample` with the denoiser make(rows of y).
+    """`sample` with make(rows of y), BATCH rows at a time: an image for each row, on y's device.
 
-    x_T is start_noise(len(y), seed); its generator goes on with the fresh noise of eta > 0, so that images then depend on n.
-    A progress bar shows where stderr is a terminal.
+    x_T is start_noise(len(y), seed); its generator then draws the z of eta > 0, so that images
+    depend on n. A progress bar shows where stderr is a terminal.
     """
-    y, generator = y.clone(), torch.Generator().manual_seed(seed)  # a clone: autograd may not keep what inference mode made
+    y = y.clone()  # a clone: autograd may not keep what inference mode made
+    generator = torch.Generator().manual_seed(seed)
     batches = zip(start_noise(len(y), generator).split(BATCH), y.split(BATCH), strict=True)
     with tqdm(total=len(y) * steps, unit="img step", leave=False, disable=None) as bar:
-        paths = (ddim_path(make(rows), x_T.to(y.device), schedule, steps, eta, generator) for x_T, rows in batches)
+        paths = (
+            ddim_path(make(rows), x_T.to(y.device), schedule, steps, eta, generator)
+            for x_T, rows in batches
+        )
         return torch.cat([_end(_counted(path, bar), y.device) for path in paths])
 
 

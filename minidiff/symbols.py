@@ -1,14 +1,15 @@
-"""One name per symbol of the papers, with its meaning, shape and units; the two callables that every part speaks.
+"""One name per symbol of the papers, with its meaning, shape and units; and the two callables.
 
-| code        | maths     | meaning                                        | shape, units                        |
-|-------------|-----------|------------------------------------------------|-------------------------------------|
-| x_0, x_t    | x₀, x_t   | clean and noisy data                           | (batch, ...), pixels in [-1, 1]     |
-| t, T        | t, T      | noise level, number of levels; 0 is clean data | (batch,) int in 0..T                |
-| beta, abar  | β, ᾱ      | noise added at t; signal power left at t       | (T+1,) float64                      |
-| eps, score  | ε, ∇log p | the noise (or its prediction); score of x_t         | like x_t                            |
-| y, c        | y         | labels; the condition vector made of them      | (batch,) int; (batch, dim)          |
-| w, s        | w, s      | guidance weight (M4, M6); guidance scale (M7)  | float, or (batch,)                  |
-| z           | z         | fresh noise inside a sampler                   | like x_t                            |
+| code       | maths      | meaning                                        | shape, units         |
+|------------|------------|------------------------------------------------|----------------------|
+| x_0, x_t   | x₀, x_t    | clean and noisy data, pixels in [-1, 1]        | (batch, ...)         |
+| t, T       | t, T       | noise level, number of levels; 0 is clean data | (batch,) int in 0..T |
+| beta, abar | β, ᾱ       | noise added at t; signal power left at t       | (T+1,) float64       |
+| eps, score | ε, ∇log p  | the noise (or its prediction); score of x_t    | like x_t             |
+| y          | y          | labels                                         | (batch,) int         |
+| c          |            | the condition vector made of them              | (batch, dim)         |
+| w, s       | w, s       | guidance weight (M4, M6); guidance scale (M7)  | float, or (batch,)   |
+| z          | z          | fresh noise inside a sampler                   | like x_t             |
 """
 
 from typing import Protocol, runtime_checkable
@@ -27,11 +28,11 @@ LogProbs = Float[Tensor, "batch"]
 Table = Float64[Tensor, "levels"]
 Weight = float | Float[Tensor, "batch"]  # the guidance weight w: one number, or one for each row
 Tokens = Int[Tensor, "batch tokens"]
-Conditions = Int[Tensor, "batch *tokens"]  # what samples should show: labels, or sentences as tokens
+Conditions = Int[Tensor, "batch *tokens"]  # what is conditioned on: labels, or tokens
 
 
 class InputError(ValueError):
-    """What a user gave cannot be used. The message says what was wanted, what came, and what to do."""
+    """A user's input cannot be used. The message says what was expected, what came, what to do."""
 
 
 @runtime_checkable
@@ -43,6 +44,6 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class LogProb(Protocol):
-    """log p(y | x_t) for every row, at noise level t. The label y is already bound; differentiable in x_t."""
+    """log p(y | x_t) for every row, differentiable in x_t. The label y is already bound."""
 
     def __call__(self, x_t: Points, t: Steps) -> LogProbs: ...

@@ -14,7 +14,7 @@ from minidiff.diffusion.schedule import NoiseSchedule, cosine, linear  # noqa: E
 
 
 class World(NamedTuple):
-    """A mixture, and one point at every noise level with a label."""
+    """A mixture, and one point at every t with a label."""
 
     mixture: GaussianMixture
     schedule: NoiseSchedule
@@ -36,7 +36,8 @@ def world(request, schedule) -> World:
     t = torch.arange(1, schedule.T + 1)
     x_0, y = mixture.sample(schedule.T, g)
     abar = schedule.abar[t][:, None]
-    x_t = abar.sqrt() * x_0 + (1 - abar).sqrt() * torch.randn(x_0.shape, generator=g, dtype=torch.float64)
+    noise = torch.randn(x_0.shape, generator=g, dtype=torch.float64)
+    x_t = abar.sqrt() * x_0 + (1 - abar).sqrt() * noise
     return World(mixture, schedule, x_t, t, y)
 
 
@@ -44,7 +45,7 @@ def world(request, schedule) -> World:
 def one_thread(request):
     """The exact worlds are small: there more threads only cost, and very much on a busy machine."""
     threads = torch.get_num_threads()
-    if request.path.parent.name in ("exact", "diffusion"):
+    if request.path.parent.name in ("analytic", "diffusion"):
         torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)

@@ -5,11 +5,13 @@
     plain        what other CPUs have broken before, on the plainest CPU, imitated
     mutants      every formula broken on purpose: the unit tests must turn red each time
     grading      real nbgrader runs
+    extras       every extra resolves for every promised version of Python
     machines     all other machines, imitated: python tests/other_machines/run.py has more of it
-    book         the book and the playground, in a real browser (left out, with the reason, where there is none)
+    book         the book and the playground, in a real browser, where there is one
 
-`make test` is style, tests and plain, what a user runs; `make test-all` is everything. A red part does not stop the others. Each
-test has one thread, and WORKERS (2) run at once: torch's threads of several tests would wait for one another.
+`make test` is style, tests and plain, what a user runs; `make test-all` is everything. A red part
+does not stop the others. Each test has one thread, and WORKERS (2) run at once: torch's threads of
+several tests would wait for one another.
 """
 
 import argparse
@@ -20,25 +22,27 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = "30"  # of training in a lesson, where it is a test; the lessons know which bands so short a run reaches
-LONGEST_FIRST = ("11_words", "03_train_a_ddpm", "07_conditional_unet", "05_noisy_classifier", "13_find_the_bug", "09_what_w_does")
+SECONDS = "30"  # of training in a tested lesson, which knows the bands that so short a run reaches
+LONGEST_FIRST = ("11_words", "03_train_a_ddpm", "07_conditional_unet", "05_noisy_classifier")
 QUICK = ("style", "tests", "plain")
 
 
 def commands(part: str, workers: str) -> list[list[str]]:
     """What a part runs, one after the other."""
     python = sys.executable
+    ruff, own = [python, "-m", "ruff"], [python, "-m", "pytest", "-rs"]
     pytest = [python, "-m", "pytest", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     lessons = sorted((ROOT / "notebooks").glob("*.ipynb"), key=_place)
     machines = [python, "tests/other_machines/run.py", "--workers", workers]
     return {
-        "style": [[python, "-m", "ruff", "check", "."], [python, "-m", "ruff", "format", "--check", "."]],
+        "style": [[*ruff, "check", "."], [*ruff, "format", "--check", "."]],
         "tests": [[*pytest, "--nbval", *map(str, lessons), "tests", "--ignore", "tests/book"]],
         "plain": [[*machines, "--short", "plain"]],
         "mutants": [[*pytest, "tests/mutation", "-m", "mutation"]],
         "grading": [[*pytest, "tests/course", "-m", "grading"]],
-        "machines": [[*pytest, "tests/other_machines", "-m", "network"], [*machines, "one-ulp"], [*machines, "--short"]],
-        "book": [[python, "book/build.py", "build/book", "--if-possible"], [python, "-m", "pytest", "-rs", "tests/book"]],
+        "extras": [[*pytest, "tests/other_machines", "-m", "network"]],
+        "machines": [[*machines, "one-ulp"], [*machines, "--short"]],
+        "book": [[python, "book/build.py", "build/book", "--if-possible"], [*own, "tests/book"]],
     }[part]
 
 
@@ -50,10 +54,16 @@ def _place(lesson: Path) -> tuple[int, str]:
 def main() -> int:
     """Run the parts. 0: all green."""
     parts = [line.split()[0] for line in __doc__.splitlines() if line.startswith("    ")]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} (default: {', '.join(QUICK)})")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} (default: {', '.join(QUICK)})"
+    )
     parser.add_argument("--all", action="store_true", help="every part")
-    parser.add_argument("--workers", default=os.environ.get("WORKERS", "2"), help="tests at once (default 2)")
+    parser.add_argument(
+        "--workers", default=os.environ.get("WORKERS", "2"), help="tests at once (default 2)"
+    )
     options = parser.parse_args()
     chosen = parts if options.all else options.parts or QUICK
     for part in chosen:
@@ -64,7 +74,10 @@ def main() -> int:
     for part in chosen:
         start = time.monotonic()
         print(f"\n== {part}", flush=True)
-        codes = [subprocess.run(line, cwd=ROOT, env=environment).returncode for line in commands(part, options.workers)]
+        codes = [
+            subprocess.run(line, cwd=ROOT, env=environment).returncode
+            for line in commands(part, options.workers)
+        ]
         results[part] = not any(codes), (time.monotonic() - start) / 60
     print()
     for part, (green, minutes) in results.items():

@@ -1,7 +1,4 @@
-"""Every path on torch's meta device: tensors of two devices cannot mix unseen, and nothing asks a tensor for a Python number.
-
-What raises here would fail, or make the GPU wait for its queue, on a GPU.
-"""
+"""Every path on torch's meta device, as on a GPU: devices do not mix, no tensor gives a number."""
 
 import pytest
 import torch
@@ -10,7 +7,14 @@ from minidiff.analytic.ideal_denoiser import IdealDenoiser
 from minidiff.diffusion.guidance import classifier_free, clipped
 from minidiff.diffusion.samplers import ancestral_path, ddim_path
 from minidiff.diffusion.schedule import cosine
-from minidiff.diffusion.variants import autoguided, limited, plus_plus_path, projected, rescaled, thresholded
+from minidiff.diffusion.variants import (
+    autoguided,
+    limited,
+    plus_plus_path,
+    projected,
+    rescaled,
+    thresholded,
+)
 from minidiff.nets.unet import bind
 from minidiff.sampling import cfg, cfg_text, cg, cg_conditional, unconditional
 from minidiff.training.checkpoints import Checkpoint
@@ -62,7 +66,8 @@ def test_every_method(name, eta):
 def test_sentences():
     text_unet = model("text_unet")
     tokens = to_tokens(["a thick seven", "", "3", "一个七"]).to(META)
-    drawn(ddim_path(cfg_text(text_unet, tokens, 2.0, "a thin digit"), x_T(), text_unet.schedule, STEPS))
+    eps = cfg_text(text_unet, tokens, 2.0, "a thin digit")
+    drawn(ddim_path(eps, x_T(), text_unet.schedule, STEPS))
 
 
 def branches(schedule):
@@ -72,13 +77,13 @@ def branches(schedule):
 
 
 VARIANTS = {
-    "limited": lambda cond, null, s: limited(cond, null, 1.0, 5, 15),
-    "rescaled": lambda cond, null, s: rescaled(cond, null, 1.0),
-    "rescaled v": lambda cond, null, s: rescaled(cond, null, 1.0, 0.7, s),
-    "thresholded": lambda cond, null, s: thresholded(classifier_free(cond, null, 1.0), s),
-    "projected": lambda cond, null, s: projected(cond, null, s, 1.0, longest=2.0),
-    "autoguided": lambda cond, null, s: autoguided(cond, null, 1.0),
-    "clipped": lambda cond, null, s: clipped(cond, s),
+    "limited": lambda cond, uncond, s: limited(cond, uncond, 1.0, 5, 15),
+    "rescaled": lambda cond, uncond, s: rescaled(cond, uncond, 1.0),
+    "rescaled v": lambda cond, uncond, s: rescaled(cond, uncond, 1.0, 0.7, s),
+    "thresholded": lambda cond, uncond, s: thresholded(classifier_free(cond, uncond, 1.0), s),
+    "projected": lambda cond, uncond, s: projected(cond, uncond, s, 1.0, longest=2.0),
+    "autoguided": lambda cond, uncond, s: autoguided(cond, uncond, 1.0),
+    "clipped": lambda cond, uncond, s: clipped(cond, s),
 }
 
 
@@ -102,23 +107,25 @@ def test_exact_denoiser_of_images():
 
 @pytest.mark.parametrize("name", LIVE)
 def test_every_loss_with_its_step_of_the_optimizer(name):
-    """The batch and the condition are made on the CPU, as in training; then nothing goes back there."""
+    """Batch and condition are made on the CPU, as in training; then nothing goes back there."""
     recipe = LIVE[name]
     net = recipe.build(10, cosine()).to(META).train()
     if recipe.frozen:
         net["text"].requires_grad_(False)
-    optimizers, draws = recipe.optimizers(net, recipe.weight_decay), BatchRNG(torch.Generator().manual_seed(0))
+    optimizers = recipe.optimizers(net, recipe.weight_decay)
+    draws = BatchRNG(torch.Generator().manual_seed(0))
     x_0 = torch.rand(N, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
     y = recipe.asked(x_0, torch.arange(N), draws)
     loss = recipe.loss(net, x_0.to(META), y.to(META), cosine(), draws)
     loss.backward()
     take_step(optimizers, 1e-3)
     assert loss.device == META
-    assert all(p.grad is not None and p.grad.device == META for p in net.parameters() if p.requires_grad)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.device == META for p in trained)
 
 
 def test_the_test_sees_mixed_devices_and_questions():
-    """A table left on the CPU beside a tensor on the device, and a number asked of a tensor: both are caught."""
+    """A table left on the CPU, and a number asked of a tensor: both are caught."""
     with pytest.raises((RuntimeError, NotImplementedError)):
         x_T() + torch.zeros(N, 1, 28, 28)
     with pytest.raises(RuntimeError):

@@ -1,5 +1,6 @@
-"""What is promised about installing: versions agree wherever they stand, and the texts name no machine."""
+"""What is promised about installing: versions agree, and the texts name no machine."""
 
+import itertools
 import re
 import subprocess
 import tomllib
@@ -16,8 +17,9 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 
 def ranges() -> dict[str, SpecifierSet]:
-    every = [Requirement(line) for line in [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]]
-    return {requirement.name: requirement.specifier for requirement in every if requirement.name != "minidiff"}
+    lines = [*PROJECT["dependencies"], *itertools.chain(*EXTRAS.values())]
+    every = {found.name: found.specifier for found in map(Requirement, lines)}
+    return {name: specifier for name, specifier in every.items() if name != "minidiff"}
 
 
 def test_constraints_lie_in_the_ranges_of_pyproject():
@@ -43,8 +45,9 @@ def test_ci_runs_the_readme_s_test_command():
 
 
 def test_make_targets_that_readme_names_exist():
-    targets = set(re.findall(r"^([a-z-]+%?):", (ROOT / "Makefile").read_text(), re.M))
-    named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)\b", (ROOT / "README.md").read_text(), re.M))
+    makefile, readme = ((ROOT / name).read_text() for name in ("Makefile", "README.md"))
+    targets = set(re.findall(r"^([a-z-]+%?):", makefile, re.M))
+    named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)\b", readme, re.M))
     named = {re.sub("^test-(?!all)[a-z]+", "test-%", name) for name in named}
     assert {"lessons", "test", "lab", "train"} <= named <= targets
 
@@ -52,8 +55,9 @@ def test_make_targets_that_readme_names_exist():
 def test_no_path_of_a_machine_in_any_file():
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    for name in tracked:
-        path = ROOT / name
-        if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".csv", ".cff"} and path.exists():
-            assert not re.search(r"/(wor[k]|roo[t]|hom[e]|tm[p]|User[s])/[A-Za-z]", path.read_text()), name
+    tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
+    suffixes = {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".csv", ".cff"}
+    folders = re.compile(r"/(wor[k]|roo[t]|hom[e]|tm[p]|User[s])/[A-Za-z]")
+    for path in [ROOT / name for name in tracked]:
+        if path.suffix in suffixes and path.exists():
+            assert not folders.search(path.read_text()), path

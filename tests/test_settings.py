@@ -16,7 +16,7 @@ def test_device_setting(monkeypatch):
         device()
     monkeypatch.setenv("MINIDIFF_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="no GPU here"):
+    with pytest.raises(InputError, match="torch sees no GPU"):
         device()
 
 
@@ -25,7 +25,8 @@ def test_networks_draw_in_float32_unless_asked(monkeypatch, native):
     """auto takes bfloat16 where it is native, the word itself takes it anywhere."""
     monkeypatch.setattr(settings, "bfloat16_is_native", lambda where: native)
     assert sampling_precision(torch.device("cpu")) == "float32"
-    for wanted, rounded in (("float32", "float32"), ("bfloat16", "bfloat16"), ("auto", "bfloat16" if native else "float32")):
+    auto = "bfloat16" if native else "float32"
+    for wanted, rounded in {"float32": "float32", "bfloat16": "bfloat16", "auto": auto}.items():
         monkeypatch.setattr(settings, "SAMPLING_PRECISION", wanted)
         assert sampling_precision(torch.device("cpu")) == rounded
 
@@ -39,9 +40,12 @@ def test_on_a_gpu_float32_is_float32_and_repeats(monkeypatch):
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == (False, True)
 
 
-@pytest.mark.parametrize(("limit", "native"), [("", True), ("AVX512_CORE_BF16", True), ("avx512_core", False), ("SSE41", False)])
+@pytest.mark.parametrize(
+    ("limit", "native"),
+    [("", True), ("AVX512_CORE_BF16", True), ("avx512_core", False), ("SSE41", False)],
+)
 def test_bfloat16_is_native_only_where_onednn_may_use_it(monkeypatch, limit, native):
-    """On a CPU held down to older instructions bfloat16 is emulated: lesson 12 once trained there for more than ten minutes."""
+    """Held down to older instructions, a CPU emulates bfloat16, ten times slower."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     assert settings.bfloat16_is_native(torch.device("cpu")) is native

@@ -1,4 +1,4 @@
-"""What a user has set in torch changes no digit and no training: the same numbers as without, bit for bit, in one process."""
+"""What a user has set in torch changes no digit and no training: the same bits as without."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,22 +18,27 @@ def digits() -> md.Digits:
 
 
 def results() -> dict[str, torch.Tensor]:
-    """What the commands compute, made small: every method, sentences, training, guidance by hand, tables."""
-    unet, ddpm, classifier, text_unet = (md.load(name) for name in ("unet", "ddpm", "classifier", "text_unet"))
-    y, x_T = torch.tensor([3, 8], device="cpu"), md.start_noise(2, 0)
+    """What the commands compute, made small: methods, sentences, training, tables."""
+    unet, ddpm, classifier, text_unet = (
+        md.load(name) for name in ("unet", "ddpm", "classifier", "text_unet")
+    )
+    y, x_T, schedule = torch.tensor([3, 8], device="cpu"), md.start_noise(2, 0), unet.schedule
+    by_text = md.cfg_text(text_unet, md.to_tokens(["a thick seven"] * 2), 2.0)
+    generator = torch.Generator("cpu").manual_seed(0)
     found = {
-        "cfg": md.sample(md.cfg(unet, y, 2.0), x_T, unet.schedule, 2),
-        "cg": md.sample(md.cg(ddpm, classifier, y, 2.0), x_T, ddpm.schedule, 2),
-        "unconditional": md.generate(lambda rows: md.unconditional(ddpm), y, ddpm.schedule, 2, eta=1.0),
-        "text_unet": md.sample(md.cfg_text(text_unet, md.to_tokens(["a thick seven"] * 2), 2.0), x_T, text_unet.schedule, 2),
+        "cfg": md.sample(md.cfg(unet, y, 2.0), x_T, schedule, 2),
+        "cg": md.sample(md.cg(ddpm, classifier, y, 2.0), x_T, schedule, 2),
+        "unconditional": md.generate(lambda y: md.unconditional(ddpm), y, schedule, 2, eta=1.0),
+        "text_unet": md.sample(by_text, x_T, schedule, 2),
         "schedule": md.cosine().beta,
         "strokes": md.strokes(digits().x_0()),
-        "mixture": md.three_classes(md.cosine()).sample(5, torch.Generator("cpu").manual_seed(0))[0],
+        "mixture": md.three_classes(md.cosine()).sample(5, generator)[0],
     }
     x_t, t = md.start_noise(2, 5), torch.tensor([300, 900], device="cpu")
     found["gradient"] = md.gradient(md.log_prob_of(classifier.net["classifier"], y), x_t, t)
     for name in ("unet", "classifier", "text_unet"):
-        trained = md.train(replace(md.LIVE[name], steps=2, batch=8, warmup=1), digits(), progress=False)
+        recipe = replace(md.LIVE[name], steps=2, batch=8, warmup=1)
+        trained = md.train(recipe, digits(), progress=False)
         found |= {f"{name} {key}": value for key, value in trained.net.state_dict().items()}
     return found
 
@@ -66,6 +71,11 @@ def deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
+def state() -> tuple:
+    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    return torch.get_default_dtype(), grad, inference
+
+
 SETTINGS = {
     "float64": default_dtype,
     "another device": default_device,
@@ -83,12 +93,12 @@ def expected() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_changes_nothing(expected, name):
-    before = torch.get_default_dtype(), torch.is_grad_enabled()
+    before = state()
     with SETTINGS[name]():
-        inside = torch.get_default_dtype(), torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        inside = state()
         found = results()
-        assert inside == (torch.get_default_dtype(), torch.is_grad_enabled(), torch.is_inference_mode_enabled())
-    assert before == (torch.get_default_dtype(), torch.is_grad_enabled())
+        assert inside == state()
+    assert before == state()
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert (found[key].dtype, found[key].device) == (value.dtype, value.device), key

@@ -1,4 +1,4 @@
-"""The checker of signatures in the test run: beartype, with an int accepted where a float is asked for."""
+"""The checker of signatures in the tests: beartype, with int accepted for float."""
 
 from beartype import BeartypeConf, beartype
 

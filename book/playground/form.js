@@ -1,4 +1,5 @@
-// What was chosen, checked. Every field that cannot be used gets a sentence; nothing is drawn until all can.
+// What was chosen, checked. Every field that cannot be used gets a sentence; nothing is drawn until
+// all can.
 
 export const LIMITS = {
   w: { cfg: [-1, 10], cg: [0, 10] },
@@ -21,14 +22,19 @@ export function readForm(form) {
     note(field, whole(NAMES[field], value, LIMITS[field]));
     return value;
   });
-  const kinds = [...form.elements.digit].filter((box) => box.checked).map((box) => Number(box.value));
+  const kinds = [...form.elements.digit]
+    .filter((box) => box.checked)
+    .map((box) => Number(box.value));
   if (!kinds.length) note("digits", "Choose at least one digit.");
   else if (kinds.length * each > LIMITS.images) {
     const images = kinds.length * each;
-    note("each", `${kinds.length} digits, ${each} of each, are ${images} images; ${LIMITS.images} is the most here.`);
+    const many = `${kinds.length} digits, ${each} of each, are ${images} images`;
+    note("each", `${many}; ${LIMITS.images} is the most here.`);
   }
   const digits = kinds.flatMap((digit) => Array(each || 0).fill(digit));
-  const request = Object.keys(problems).length ? null : { method, digits, kinds, each, w, steps, seed };
+  const request = Object.keys(problems).length
+    ? null
+    : { method, digits, kinds, each, w, steps, seed };
   return { request, problems };
 }
 
@@ -41,11 +47,14 @@ function number(text) {
 /** A sentence if the value is no number between the limits, else null. */
 export function between(name, value, [low, high]) {
   if (!Number.isFinite(value)) return `${name} must be a number between ${low} and ${high}.`;
-  return value < low || value > high ? `${name} must lie between ${low} and ${high}, got ${value}.` : null;
+  return value < low || value > high
+    ? `${name} must lie between ${low} and ${high}, got ${value}.`
+    : null;
 }
 
 function whole(name, value, limits) {
-  if (Number.isFinite(value) && !Number.isInteger(value)) return `${name} must be a whole number, got ${value}.`;
+  if (Number.isFinite(value) && !Number.isInteger(value))
+    return `${name} must be a whole number, got ${value}.`;
   return between(name, value, limits);
 }
 

@@ -1,4 +1,5 @@
-// The page: reads the form, has the worker sample, paints. `window.playground` is the same thing for programs.
+// The page: reads the form, has the worker sample, paints. `window.playground` is the same thing
+// for programs.
 
 import { scaleOf } from "./diffusion.js";
 import { LIMITS, readForm, showProblems } from "./form.js";
@@ -25,7 +26,8 @@ function showProgress({ loaded: bytes, total }) {
   $("loading").hidden = false;
   if (total) [bar.max, bar.value] = [total, bytes];
   else bar.removeAttribute("value");
-  $("bytes").textContent = `${(bytes / 1e6).toFixed(1)} MB${total ? ` of ${(total / 1e6).toFixed(1)} MB` : ""} loaded`;
+  $("bytes").textContent =
+    `${(bytes / 1e6).toFixed(1)} MB${total ? ` of ${(total / 1e6).toFixed(1)} MB` : ""} loaded`;
 }
 
 /** Everything that was chosen, drawn: first the guided row, then the unguided one if it changed. */
@@ -53,7 +55,8 @@ async function draw() {
     const unguided = guided && (await unguidedRow(request));
     if (!unguided || mine !== turn) return;
     nameColumns($("columns"), request.digits, guided, unguided);
-    $("seconds").textContent = `${guided.seconds.toFixed(1)} s for the guided row. The same digits in Python:`;
+    $("seconds").textContent =
+      `${guided.seconds.toFixed(1)} s for the guided row. The same digits in Python:`;
     $("command").textContent = sameInPython(request);
     say(whatYouSee(request, guided, unguided), "done");
   } catch (error) {
@@ -100,7 +103,10 @@ function say(sentence, state) {
 
 function fail(error) {
   $("loading").hidden = true;
-  const advice = error instanceof RangeError ? "" : " Reload the page; if that does not help, build it again: make playground";
+  const advice =
+    error instanceof RangeError
+      ? ""
+      : " Reload the page; if that does not help, build it again: make playground";
   $("trouble").textContent = `${error.message || error}${advice}`;
   say("Nothing is drawn.", "failed");
 }
@@ -111,7 +117,8 @@ function settleW(event) {
   if (event?.target === slider) box.value = slider.value;
   const method = form.elements.method.value;
   [slider.min, slider.max] = [box.min, box.max] = LIMITS.w[method].map(String);
-  if (event?.target.name === "method" && Number(box.value) < LIMITS.w[method][0]) box.value = LIMITS.w[method][0];
+  if (event?.target.name === "method" && Number(box.value) < LIMITS.w[method][0])
+    box.value = LIMITS.w[method][0];
   if (box.value !== "" && event?.target !== slider) slider.value = box.value;
   slider.setAttribute("aria-valuetext", `w = ${slider.value}`);
   $("scale").textContent = `s = ${tidy(scaleOf(method, Number(box.value)))}`;

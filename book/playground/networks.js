@@ -1,18 +1,26 @@
-// The networks as async functions of whole batches: fetched once, opened in every worker, rows shared among the workers.
-// Rows never see each other (no BatchNorm), so a batch may be cut anywhere.
+// The networks as async functions of whole batches: fetched once, opened in every worker, rows
+// shared among the workers. Rows never see each other (no BatchNorm), so a batch may be cut
+// anywhere.
 
 const PIXELS = 784;
 const WORKERS = { few: 2, many: 4, manyFrom: 8 }; // by the number of cores; each holds all networks
 
-/** Networks by name. open(names, report) fetches what is missing; run(name, inputs) is its output for all rows. */
+/**
+ * Networks by name. open(names, report) fetches what is missing; run(name, inputs) is its output
+ * for all rows.
+ */
 export class Networks {
   #workers = [];
   #opened = new Set();
   #last = Promise.resolve();
 
-  /** Resolves when all are there; rejects with a sentence. report({ loaded, total }): bytes; total 0: the server does not say. */
+  /**
+   * Resolves when all are there; rejects with a sentence. report({ loaded, total }): bytes; total
+   * 0: the server does not say.
+   */
   open(names, report = () => {}) {
-    const mine = this.#last.then(() => this.#open(names, report)); // one after the other: nothing is fetched twice
+    // one after the other: nothing is fetched twice
+    const mine = this.#last.then(() => this.#open(names, report));
     this.#last = mine.catch(() => {});
     return mine;
   }
@@ -21,10 +29,15 @@ export class Networks {
     const first = !this.#workers.length;
     const missing = names.filter((name) => !this.#opened.has(name));
     const always = first ? ["ort/ort-wasm-simd-threaded.wasm", "models/schedule.json"] : [];
-    const files = await fetchAll([...always, ...missing.map((name) => `models/${name}.onnx`)], report);
+    const files = await fetchAll(
+      [...always, ...missing.map((name) => `models/${name}.onnx`)],
+      report,
+    );
     if (first) await this.#start(...files.splice(0, always.length));
     for (const [i, name] of missing.entries()) {
-      await Promise.all(this.#workers.map((worker) => worker.ask({ kind: "open", name, model: files[i] })));
+      await Promise.all(
+        this.#workers.map((worker) => worker.ask({ kind: "open", name, model: files[i] })),
+      );
       this.#opened.add(name);
     }
   }
@@ -32,7 +45,10 @@ export class Networks {
   async #start(wasm, json) {
     const { abar, classes } = JSON.parse(new TextDecoder().decode(json));
     const cores = navigator.hardwareConcurrency || 1;
-    const workers = Array.from({ length: cores >= WORKERS.manyFrom ? WORKERS.many : Math.min(cores, WORKERS.few) }, asking);
+    const workers = Array.from(
+      { length: cores >= WORKERS.manyFrom ? WORKERS.many : Math.min(cores, WORKERS.few) },
+      asking,
+    );
     await Promise.all(workers.map((worker) => worker.ask({ kind: "start", wasm })));
     [this.abar, this.classes, this.#workers] = [abar, classes, workers];
   }
@@ -44,7 +60,9 @@ export class Networks {
     for (let first = 0; first < rows; first += share) {
       const end = Math.min(first + share, rows);
       const inputs = { x_t: x_t.slice(first * PIXELS, end * PIXELS), t, y: y?.slice(first, end) };
-      pieces.push(this.#workers[pieces.length].ask({ kind: "run", name, inputs, rows: end - first }));
+      pieces.push(
+        this.#workers[pieces.length].ask({ kind: "run", name, inputs, rows: end - first }),
+      );
     }
     return joined(await Promise.all(pieces));
   }
@@ -63,7 +81,8 @@ function asking() {
   });
   worker.addEventListener("error", (event) => {
     event.preventDefault();
-    const error = new Error(`The part of the page that computes did not start (${event.message || "a file of it is missing"}).`);
+    const why = event.message || "a file of it is missing";
+    const error = new Error(`The part of the page that computes did not start (${why}).`);
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
   });
@@ -82,15 +101,21 @@ async function fetchAll(urls, report) {
   return Promise.all(
     urls.map(async (url, i) => {
       const response = await fetch(new URL(url, import.meta.url)).catch(() => null);
-      if (!response?.ok) throw new Error(`${url} did not load (${response ? `status ${response.status}` : "no answer"}).`);
+      if (!response?.ok)
+        throw new Error(
+          `${url} did not load (${response ? `status ${response.status}` : "no answer"}).`,
+        );
       sizes[i].total = Number(response.headers.get("Content-Length")) || 0;
       const pieces = [];
-      for (const reader = response.body.getReader(); ; ) {
+      for (const reader = response.body.getReader(); ;) {
         const { done, value } = await reader.read();
         if (done) break;
         pieces.push(value);
         sizes[i].loaded += value.length;
-        report({ loaded: sum("loaded"), total: sizes.every((size) => size.total) ? sum("total") : 0 });
+        report({
+          loaded: sum("loaded"),
+          total: sizes.every((size) => size.total) ? sum("total") : 0,
+        });
       }
       return joined(pieces);
     }),
@@ -109,11 +134,17 @@ function joined(pieces) {
   return whole;
 }
 
-/** Whether this browser runs WebAssembly with SIMD, asked by a module of one instruction, i8x16.splat. */
+/**
+ * Whether this browser runs WebAssembly with SIMD, asked by a module of one instruction,
+ * i8x16.splat.
+ */
 export function hasSimd() {
   const header = [0, 97, 115, 109, 1, 0, 0, 0];
   const type = [1, 4, 1, 96, 0, 0];
   const functions = [3, 2, 1, 0];
   const code = [10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11];
-  return typeof WebAssembly === "object" && WebAssembly.validate(Uint8Array.from([...header, ...type, ...functions, ...code]));
+  return (
+    typeof WebAssembly === "object" &&
+    WebAssembly.validate(Uint8Array.from([...header, ...type, ...functions, ...code]))
+  );
 }

@@ -1,10 +1,14 @@
-// The noise of a seed: the same numbers as `minidiff.start_noise(n, seed)`, which is torch.randn on the CPU.
-// Mersenne Twister (Matsumoto & Nishimura 1998), then Box-Muller on blocks of 16, in float32 as PyTorch does it.
+// The noise of a seed: the same numbers as `minidiff.start_noise(n, seed)`, which is torch.randn on
+// the CPU. Mersenne Twister (Matsumoto & Nishimura 1998), then Box-Muller on blocks of 16, in
+// float32 as PyTorch does it.
 
 const WORDS = 624;
 const SHIFT = 397;
 
-/** A function that returns the next 32 random bits, as an unsigned integer. seed: an integer in 0..2^32 - 1. */
+/**
+ * A function that returns the next 32 random bits, as an unsigned integer. seed: an integer in
+ * 0..2^32 - 1.
+ */
 export function mersenneTwister(seed) {
   const state = new Uint32Array(WORDS);
   state[0] = seed;
@@ -31,7 +35,10 @@ export function mersenneTwister(seed) {
   };
 }
 
-/** count numbers of N(0, 1) as a Float32Array; count must be a multiple of 16 (an image has 784 = 49 x 16). */
+/**
+ * count numbers of N(0, 1) as a Float32Array; count must be a multiple of 16 (an image has 784 = 49
+ * x 16).
+ */
 export function normals(count, seed) {
   if (count % 16) throw new RangeError(`The count must be a multiple of 16, got ${count}.`);
   const bits = mersenneTwister(seed);

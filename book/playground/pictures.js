@@ -1,9 +1,13 @@
-// Images on the page: a column for each image, guided above unguided, and the path of one of them as a film strip.
+// Images on the page: a column for each image, guided above unguided, and the path of one of them
+// as a film strip.
 
 const SIDE = 28;
 const FRAMES = 8;
 
-/** An empty column for each digit that was asked for; onChoose(i) when one is chosen for the film strip. */
+/**
+ * An empty column for each digit that was asked for; onChoose(i) when one is chosen for the film
+ * strip.
+ */
 export function layColumns(place, digits, chosen, onChoose) {
   place.replaceChildren(
     ...digits.map((digit, i) => {
@@ -20,7 +24,9 @@ export function layColumns(place, digits, chosen, onChoose) {
 
 /** Marks the column whose path the film strip shows. */
 export function markColumn(place, chosen) {
-  [...place.children].forEach((button, i) => button.setAttribute("aria-pressed", String(i === chosen)));
+  [...place.children].forEach((button, i) =>
+    button.setAttribute("aria-pressed", String(i === chosen)),
+  );
 }
 
 /** Paints every image of one row ("guided" or "unguided"). */
@@ -32,7 +38,10 @@ export function paintRow(place, row, x_t) {
 export function nameColumns(place, digits, guided, unguided) {
   [...place.children].forEach((button, i) => {
     const below = unguided ? `, unguided it is read as ${unguided.read[i]}` : "";
-    button.setAttribute("aria-label", `asked for ${digits[i]}: guided it is read as ${guided.read[i]}${below}. Show its path.`);
+    button.setAttribute(
+      "aria-label",
+      `asked for ${digits[i]}: guided it is read as ${guided.read[i]}${below}. Show its path.`,
+    );
   });
 }
 
@@ -49,10 +58,15 @@ export function paintStrip(place, rows, i) {
   );
 }
 
-/** Evenly spaced steps of a path, the first and the last among them; of an unfinished one those that are there. */
+/**
+ * Evenly spaced steps of a path, the first and the last among them; of an unfinished one those that
+ * are there.
+ */
 function stopsOf(path, longest) {
   const count = Math.min(FRAMES, longest);
-  const wanted = Array.from({ length: count }, (_, k) => Math.round((k * (longest - 1)) / Math.max(count - 1, 1)));
+  const wanted = Array.from({ length: count }, (_, k) =>
+    Math.round((k * (longest - 1)) / Math.max(count - 1, 1)),
+  );
   return wanted.filter((k) => k < path.length).map((k) => path[k]);
 }
 

@@ -1,6 +1,15 @@
-// The small world as an SVG: data grey, classifier green, the powered law orange, what DDIM draws as an orange dashed line.
+// The small world as an SVG: data grey, classifier green, the tilted distribution orange, what DDIM
+// draws as an orange dashed line.
 
-import { WORLD, cosine, density, drawnLaw, logPosterior, poweredLaw, momentsOf } from "./world.js";
+import {
+  WORLD,
+  cosine,
+  density,
+  drawnDensity,
+  logPosterior,
+  tiltedDensity,
+  momentsOf,
+} from "./world.js";
 import { whatTheWorldDoes } from "./sentences.js";
 
 const [WIDTH, HEIGHT, BASE] = [360, 200, 178];
@@ -11,23 +20,37 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** Draws the world at scale s with class y asked for, and says in words what it shows. */
 export function drawWorld(svg, sentence, y, s) {
-  const powered = poweredLaw(GRID, y, s);
-  const law = drawnLaw(y, s, ABAR);
-  const top = 1.08 * Math.max(1, ...powered, ...law.map(([, height]) => Math.min(height, 4)));
-  const place = (x, height) => `${across(x).toFixed(1)},${(BASE - Math.min(height / top, 1.1) * (BASE - 8)).toFixed(1)}`;
+  const tilted = tiltedDensity(GRID, y, s);
+  const bins = drawnDensity(y, s, ABAR);
+  const top = 1.08 * Math.max(1, ...tilted, ...bins.map(([, height]) => Math.min(height, 4)));
+  const place = (x, height) =>
+    `${across(x).toFixed(1)},${(BASE - Math.min(height / top, 1.1) * (BASE - 8)).toFixed(1)}`;
   const line = (points) => `M${points.map(([x, height]) => place(x, height)).join("L")}`;
-  const filled = (heights) => `${line([[-EDGE, 0], ...GRID.map((x, i) => [x, heights[i]]), [EDGE, 0]])}Z`;
+  const filled = (heights) =>
+    `${line([[-EDGE, 0], ...GRID.map((x, i) => [x, heights[i]]), [EDGE, 0]])}Z`;
 
   svg.replaceChildren(
     path("data", filled(GRID.map(density))),
     path("classifier", line(GRID.map((x) => [x, Math.exp(logPosterior(x, y)) * top * 0.9]))),
-    path("powered", filled(powered)),
-    path("drawn", line(law.map(([x, height]) => [x, height]))),
+    path("powered", filled(tilted)),
+    path("drawn", line(bins.map(([x, height]) => [x, height]))),
     ...axis(),
   );
-  const share = GRID.reduce((total, x, i) => total + (Math.exp(logPosterior(x, y)) > 0.5 ? powered[i] / 40 : 0), 0);
-  const drawn = momentsOf(law.map(([x]) => x), law.map(([, , mass]) => mass));
-  sentence.textContent = whatTheWorldDoes({ s, asked: WORLD.names[y], share, promised: momentsOf(GRID, powered), drawn });
+  const share = GRID.reduce(
+    (total, x, i) => total + (Math.exp(logPosterior(x, y)) > 0.5 ? tilted[i] / 40 : 0),
+    0,
+  );
+  const drawn = momentsOf(
+    bins.map(([x]) => x),
+    bins.map(([, , mass]) => mass),
+  );
+  sentence.textContent = whatTheWorldDoes({
+    s,
+    asked: WORLD.names[y],
+    share,
+    promised: momentsOf(GRID, tilted),
+    drawn,
+  });
 }
 
 const across = (x) => ((x + EDGE) / (2 * EDGE)) * WIDTH;
@@ -38,7 +61,12 @@ function path(kind, d) {
 
 function axis() {
   const ticks = [-4, -3, -2, -1, 0, 1, 2, 3, 4].map((x) => {
-    const label = node("text", { class: "tick", x: across(x), y: HEIGHT - 6, "text-anchor": "middle" });
+    const label = node("text", {
+      class: "tick",
+      x: across(x),
+      y: HEIGHT - 6,
+      "text-anchor": "middle",
+    });
     label.textContent = String(x).replace("-", "−");
     return label;
   });

@@ -4,25 +4,30 @@ import { scaleOf } from "./diffusion.js";
 
 const METHOD = { cfg: "classifier-free guidance", cg: "classifier guidance" };
 
-/** What both rows show, and how many images the evaluation classifier reads as they were asked for. */
+/**
+ * What both rows show, and how many images the evaluation classifier reads as they were asked for.
+ */
 export function whatYouSee(request, guided, unguided) {
   const { method, digits, w, steps, seed } = request;
   const how = `by ${METHOD[method]} with ${weight(method, w)}`;
-  const asking = `We ask for ${asked(request)}, ${how}, in ${steps} DDIM steps from the noise of seed ${seed}.`;
+  const from = `in ${steps} DDIM steps from the noise of seed ${seed}`;
+  const asking = `We ask for ${asked(request)}, ${how}, ${from}.`;
   if (!guided) return asking;
   const n = digits.length;
   const right = (row) => row.read.filter((digit, i) => digit === digits[i]).length;
   const model = method === "cfg" ? "conditional model" : "unconditional model";
   return (
-    `${asking} The evaluation classifier finds the requested class in ${share(right(guided), n)} of the guided ` +
-    `row and in ${right(unguided)} of ${n} of the row below, which the ${model} draws unguided from the same noise.`
+    `${asking} The evaluation classifier finds the requested class in ` +
+    `${share(right(guided), n)} of the guided row and in ${right(unguided)} of ${n} of the row ` +
+    `below, which the ${model} draws unguided from the same noise.`
   );
 }
 
 /** The command that draws the same digits in Python. */
 export function sameInPython({ method, kinds, each, w, steps, seed }) {
   const digits = kinds.length === 10 ? "0-9" : kinds.join(",");
-  return `python -m minidiff sample --digit ${digits} --n ${each} --method ${method} --w ${w} --steps ${steps} --seed ${seed}`;
+  const what = `--digit ${digits} --n ${each} --method ${method} --w ${w}`;
+  return `python -m minidiff sample ${what} --steps ${steps} --seed ${seed}`;
 }
 
 function asked({ kinds }) {
@@ -37,13 +42,18 @@ function weight(method, w) {
   return `w = ${w} (scale s = ${tidy(scaleOf(method, w))}${names[`${method} ${w}`] ?? ""})`;
 }
 
-/** The small world: the share of the tilted distribution where the classifier says "asked", and the moments of both. */
+/**
+ * The small world: the share of the tilted distribution where the classifier says "asked", and the
+ * moments of both.
+ */
 export function whatTheWorldDoes({ s, asked, share, promised, drawn }) {
-  const same = Math.abs(promised.mean - drawn.mean) < 0.02 && Math.abs(promised.spread - drawn.spread) < 0.02;
+  const same =
+    Math.abs(promised.mean - drawn.mean) < 0.02 && Math.abs(promised.spread - drawn.spread) < 0.02;
   const what = ({ mean, spread }) => `mean ${tidy(mean, 2)}, standard deviation ${tidy(spread, 2)}`;
   return (
-    `At s = ${tidy(s)} (${meaning(s)}) ${Math.round(100 * share)} % of the tilted distribution lie where the classifier ` +
-    `says “${asked}”: ${what(promised)}. DDIM with exact predictions draws ` +
+    `At s = ${tidy(s)} (${meaning(s)}) ${Math.round(100 * share)} % of the tilted distribution ` +
+    `lie where the classifier says “${asked}”: ${what(promised)}. ` +
+    `DDIM with exact predictions draws ` +
     `${same ? "the same distribution" : `another one: ${what(drawn)}`}.`
   );
 }

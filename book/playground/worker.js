@@ -1,5 +1,7 @@
-// One of a few workers, away from the page: holds the networks and runs them. Nothing of diffusion is in here.
-// Messages in:  { id, kind: "start", wasm } | { id, kind: "open", name, model } | { id, kind: "run", name, inputs, rows }
+// One of a few workers, away from the page: holds the networks and runs them. Nothing of diffusion
+// is in here.
+// Messages in:  { id, kind: "start", wasm } | { id, kind: "open", name, model } | { id, kind:
+// "run", name, inputs, rows }
 // Messages out: { id, out } | { id, error }
 
 import * as ort from "./ort/ort.wasm.min.mjs";
@@ -18,14 +20,17 @@ const answers = {
     try {
       sessions[name] = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
     } catch (error) {
-      throw new Error(`models/${name}.onnx is no model that can be run here (${error.message || error}).`);
+      throw new Error(
+        `models/${name}.onnx is no model that can be run here (${error.message || error}).`,
+      );
     }
   },
 
   /** inputs: { x_t: Float32Array, t: a level, y: labels }, those that the network wants. */
   async run({ name, inputs, rows }) {
     const feeds = { x_t: new ort.Tensor("float32", inputs.x_t, [rows, 1, 28, 28]) };
-    if (inputs.t !== undefined) feeds.t = new ort.Tensor("int64", new BigInt64Array(rows).fill(BigInt(inputs.t)), [rows]);
+    if (inputs.t !== undefined)
+      feeds.t = new ort.Tensor("int64", new BigInt64Array(rows).fill(BigInt(inputs.t)), [rows]);
     if (inputs.y) feeds.y = new ort.Tensor("int64", BigInt64Array.from(inputs.y, BigInt), [rows]);
     const { out } = await sessions[name].run(feeds);
     return out.data;

@@ -1,7 +1,7 @@
-"""What several commands share: how help is laid out, numbers that must be positive, seeds, and models by file."""
+"""What several commands share: how help is laid out, checked numbers, models by file."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from minidiff.settings import device
 from minidiff.symbols import InputError
@@ -9,10 +9,20 @@ from minidiff.training.checkpoints import Checkpoint, kind, load, same_data
 
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as it is written; the default of every option that has one behind its help."""
+    """The description as it is written; behind an option's help its default, if it has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False, [], "") else super()._get_help_string(action)
+        without = action.default in (None, False, [], "")
+        return action.help if without else super()._get_help_string(action)
+
+
+def add_command(
+    sub: argparse._SubParsersAction, run: Callable, name: str, what: str, description: str
+) -> argparse.ArgumentParser:
+    """The parser of a command: what it is in a word, its description, what runs it."""
+    parser = sub.add_parser(name, help=what, description=description, formatter_class=Help)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def positive(option: str, value: int) -> int:
@@ -23,7 +33,10 @@ def positive(option: str, value: int) -> int:
 
 
 def seed(text: str) -> int:
-    """A seed that torch's generators take. Raises ArgumentTypeError, or ValueError for no whole number, as argparse wants it."""
+    """A seed that torch's generators take.
+
+    Raises ArgumentTypeError, or ValueError for no whole number, as argparse wants it.
+    """
     value = int(text)
     if not 0 <= value < 2**63:
         raise argparse.ArgumentTypeError(f"a seed lies between 0 and 2^63 - 1, got {text}")
@@ -31,12 +44,18 @@ def seed(text: str) -> int:
 
 
 def load_models(names: Sequence[str], files: Sequence[str]) -> dict[str, Checkpoint]:
-    """The named models on the device, from these files where there are some, else pretrained. Raises InputError."""
+    """The named models on the device, from these files where there are some, else pretrained.
+
+    Raises InputError.
+    """
     named = {}
     for file in files:
         name = kind(file)
         if name not in names or name in named:
-            raise InputError(f"{file}: weights of {name!r}, but {' and '.join(names)} are wanted here, one file each.")
+            wanted = " and ".join(names)
+            raise InputError(
+                f"{file}: weights of {name!r}, but {wanted} are wanted here, one file each."
+            )
         named[name] = file
     models = {name: load(name, named.get(name)) for name in names}
     same_data(*models.values())

@@ -1,7 +1,8 @@
-"""Sentences about digits, in English and Chinese: what is said of an image, how it is said, and what a sentence means.
+"""Sentences about digits, in English and Chinese: how they are made, and what they mean.
 
-An image is described by four numbers: the digit, and a bin (0, 1, 2) of its thickness, slant and width; -1 is "not said". The
-bins are thirds: their edges are the 1/3 and 2/3 quantiles of the 60,000 training images.
+An image is described by four numbers: the digit, and a bin (0, 1, 2) of its thickness, slant and
+width; -1 is "not said". The bins are thirds: their edges are the 1/3 and 2/3 quantiles of the
+60,000 training images.
 """
 
 import difflib
@@ -21,11 +22,11 @@ Described = Int[Tensor, "batch 4"]
 Uniforms = Float[Tensor, "batch 8"]
 ATTRIBUTES = ("digit", *MEASURED)  # the columns of Described
 UNSAID = -1
-EDGES = ((2.2488, 2.7454), (-0.5797, 12.6061), (0.5480, 0.7244))  # pixels, degrees, ratio: the 1/3 and 2/3 quantiles
+EDGES = ((2.2488, 2.7454), (-0.5797, 12.6061), (0.5480, 0.7244))  # pixels, degrees, ratio
 
 
 class Language(NamedTuple):
-    """The words of one language: for each digit; for each bin of an attribute, with synonyms; for a digit that is not named."""
+    """The words for each digit; for each bin of an attribute, with synonyms; for no digit."""
 
     digits: tuple[str, ...]
     thickness: tuple[tuple[str, ...], ...]
@@ -38,7 +39,11 @@ class Language(NamedTuple):
 ENGLISH = Language(
     digits=("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
     thickness=(("thin", "fine"), ("medium", "medium"), ("thick", "bold")),
-    slant=(("slanted to the left", "leaning left"), ("upright", "straight"), ("slanted to the right", "leaning right")),
+    slant=(
+        ("slanted to the left", "leaning left"),
+        ("upright", "straight"),
+        ("slanted to the right", "leaning right"),
+    ),
     width=(("narrow", "slim"), ("regular", "regular"), ("wide", "broad")),
     unnamed="digit",
     fillers=("a", "an", "number", "slanted", "leaning", "to", "the", "digit"),
@@ -54,7 +59,7 @@ CHINESE = Language(
 
 
 def describe(x_0: Images, y: Labels) -> Described:
-    """Digit, and the bins of thickness, slant and width, of every image. Without ink every bin is 0."""
+    """Digit, and the bins of thickness, slant and width (0 without ink), of every image."""
     return torch.cat([y[:, None], bins(strokes(x_0)).to(y.device)], dim=1)
 
 
@@ -65,29 +70,31 @@ def bins(measured: Strokes) -> Int[Tensor, "batch 3"]:
 
 
 def left_out(described: Described, u: Uniforms) -> Described:
-    """Some attributes become UNSAID: the digit where u_0 < 0.1, each of the others, on its own, where its u < 0.4.
+    """Some attributes become UNSAID: the digit where its u < 0.1, each other where its u < 0.4.
 
-    u: uniform in [0, 1), columns 0 to 3 in the order of ATTRIBUTES; the other columns are for `sentences`.
+    u: uniform in [0, 1), columns 0 to 3 in the order of ATTRIBUTES, the others for `sentences`.
     """
-    return described.masked_fill(
-        (u[:, :4] < torch.tensor([0.1, 0.4, 0.4, 0.4], dtype=u.dtype, device=u.device)).to(described.device), UNSAID
-    )
+    p = torch.tensor([0.1, 0.4, 0.4, 0.4], dtype=u.dtype, device=u.device)
+    return described.masked_fill((u[:, :4] < p).to(described.device), UNSAID)
 
 
 def sentences(described: Described, u: Uniforms) -> list[str]:
-    """A sentence for every row, in one of many forms; columns 4 to 7 of u choose the language, the form, numeral, synonyms.
+    """A sentence for every row; columns 4 to 7 of u choose language, form, numeral and synonym.
 
     Raises InputError for a label over 9: there is no name for it.
     """
-    if len(described) and int(described[:, 0].max()) > 9:
-        raise InputError(f"Sentences name the digits 0 to 9; the data has a label {int(described[:, 0].max())}.")
-    return [_sentence(row, chances) for row, chances in zip(described.tolist(), u[:, 4:].tolist(), strict=True)]
+    largest = int(described[:, 0].max()) if len(described) else 0
+    if largest > 9:
+        raise InputError(f"Sentences name the digits 0 to 9; the data has a label {largest}.")
+    rows = zip(described.tolist(), u[:, 4:].tolist(), strict=True)
+    return [_sentence(row, chances) for row, chances in rows]
 
 
 def parse(sentence: str) -> tuple[int, int, int, int]:
-    """What a sentence says: (digit, thickness, slant, width), UNSAID where it is silent; the empty sentence says nothing.
+    """What a sentence says: (digit, thickness, slant, width), UNSAID where it is silent.
 
-    Raises InputError for a word that WORDS lacks (with the nearest that it has), and where a sentence contradicts itself.
+    Raises InputError for a word that WORDS lacks, with the nearest that it has, and for a sentence
+    that contradicts itself.
     """
     said, rest = [UNSAID] * len(ATTRIBUTES), split(sentence)
     known(rest)
@@ -95,14 +102,15 @@ def parse(sentence: str) -> tuple[int, int, int, int]:
         length = next((n for n in range(_LONGEST, 0, -1) if tuple(rest[:n]) in _MEANING), 1)
         for column, value in _MEANING.get(tuple(rest[:length]), ()):
             if said[column] not in (UNSAID, value):
-                raise InputError(f"{sentence!r} contradicts itself: it names the {ATTRIBUTES[column]} twice.")
+                twice = f"it names the {ATTRIBUTES[column]} twice"
+                raise InputError(f"{sentence!r} contradicts itself: {twice}.")
             said[column] = value
         rest = rest[length:]
     return tuple(said)
 
 
 def split(sentence: str) -> list[str]:
-    """The words of a sentence: Latin words in lower case, single numerals, single Chinese characters. Punctuation is skipped."""
+    """Latin words in lower case, single numerals and Chinese characters, without punctuation."""
     return re.findall(r"[^\W\d_\u4e00-\u9fff]+|\d|[\u4e00-\u9fff]", sentence.lower())
 
 
@@ -110,25 +118,17 @@ def known(words: Iterable[str]) -> None:
     """Raises InputError for the first word that WORDS lacks, and names the nearest that it has."""
     for word in words:
         if word not in WORDS:
-            alike = [other for other in WORDS if other.isascii() == word.isascii()]  # in the same script
+            alike = [other for other in WORDS if other.isascii() == word.isascii()]  # one script
             near = difflib.get_close_matches(word, alike, n=3, cutoff=0.5)
-            instead = f"The nearest known: {', '.join(near)}." if near else f"Known are: {' '.join(alike)}"
+            instead = f"Known are: {' '.join(alike)}"
+            if near:
+                instead = f"The nearest known: {', '.join(near)}."
             raise InputError(f"The vocabulary has no word {word!r}. {instead}")
 
 
-# One pair of a digit and a style for each digit that training never sees: (digit, column of Described, bin).
-HELD_OUT = (
-    (0, 1, 0),
-    (1, 1, 2),
-    (2, 1, 2),
-    (3, 2, 0),
-    (4, 2, 2),
-    (5, 1, 0),
-    (6, 1, 0),
-    (7, 1, 2),
-    (8, 2, 0),
-    (9, 2, 2),
-)
+# for each digit a style (column of Described, bin) that training never sees with it
+_STYLES = ((1, 0), (1, 2), (1, 2), (2, 0), (2, 2), (1, 0), (1, 0), (1, 2), (2, 0), (2, 2))
+HELD_OUT = tuple((digit, *style) for digit, style in enumerate(_STYLES))
 
 
 def is_held_out(described: Described) -> Bool[Tensor, "batch"]:
@@ -140,7 +140,7 @@ def is_held_out(described: Described) -> Bool[Tensor, "batch"]:
 
 
 def without_held_out(digits: Digits) -> Digits:
-    """The data set without the images that show a HELD_OUT pair; the checksum stays that of the whole."""
+    """The data set without images of a HELD_OUT pair; the checksum stays that of the whole."""
     keep = ~is_held_out(describe(digits.x_0(), digits.labels))
     return digits._replace(images=digits.images[keep], labels=digits.labels[keep])
 
@@ -149,12 +149,14 @@ def _sentence(row: Sequence[int], chances: Sequence[float]) -> str:
     language, form, numeral, synonym = chances
     words = ENGLISH if language < 0.5 else CHINESE
     digit, *styles = row
-    which = int(synonym < 0.5)
+    which, names = int(synonym < 0.5), (words.thickness, words.slant, words.width)
     thickness, slant, width = (
-        "" if value == UNSAID else names[value][which]
-        for value, names in zip(styles, (words.thickness, words.slant, words.width), strict=True)
+        "" if value == UNSAID else synonyms[value][which]
+        for value, synonyms in zip(styles, names, strict=True)
     )
-    name = words.unnamed if digit == UNSAID else str(digit) if numeral < 0.3 else words.digits[digit]
+    name = str(digit) if numeral < 0.3 else words.digits[digit]
+    if digit == UNSAID:
+        name = words.unnamed
     build = _english if words is ENGLISH else _chinese
     return build(name, [style for style in (thickness, width) if style], slant, form)
 
@@ -164,7 +166,8 @@ def _english(name: str, styles: list[str], slant: str, form: float) -> str:
         article = "an" if not styles and name in ("8", "eight") else "a"
         before = " ".join([article, ", ".join(styles), name]) if styles else f"{article} {name}"
         return f"{before}, {slant}" if slant else before
-    start = name if form < 0.8 or name == ENGLISH.unnamed else f"number {name}"  # number 7, thick, leaning left
+    # number 7, thick, leaning left
+    start = name if form < 0.8 or name == ENGLISH.unnamed else f"number {name}"
     return ", ".join([start, *styles, *([slant] if slant else [])])
 
 
@@ -182,8 +185,10 @@ def _meanings() -> dict[tuple[str, ...], tuple[tuple[int, int], ...]]:
     for language in (ENGLISH, CHINESE):
         found |= {tuple(split(filler)): () for filler in language.fillers}
         found |= {(name,): ((0, digit),) for digit, name in enumerate(language.digits)}
-        for column, names in enumerate((language.thickness, language.slant, language.width), start=1):
-            found |= {tuple(split(name)): ((column, value),) for value, synonyms in enumerate(names) for name in synonyms}
+        styles = language.thickness, language.slant, language.width
+        for column, names in enumerate(styles, start=1):
+            for value, synonyms in enumerate(names):
+                found |= {tuple(split(name)): ((column, value),) for name in synonyms}
     return found | {(str(digit),): ((0, digit),) for digit in range(10)}
 
 

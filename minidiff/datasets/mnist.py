@@ -1,4 +1,4 @@
-"""MNIST, or any folder of four IDX files like it: read by hand, checked by SHA-256, pixels in [-1, 1]."""
+"""MNIST, or a folder of four IDX files like it: read by hand, SHA-256 checked, in [-1, 1]."""
 
 import functools
 import gzip
@@ -45,15 +45,17 @@ class Digits(NamedTuple):
 
 
 def load_digits(split: str = "train", folder: str | Path | None = None) -> Digits:
-    """The "train" (60,000) or "test" (10,000) images of the shipped MNIST, or of another folder of IDX files.
+    """The "train" (60,000) or "test" (10,000) images of MNIST, or of another folder of IDX files.
 
-    folder: default MINIDIFF_DATA, else data/mnist. The shipped files must have the original checksums; those of another
-    folder are recorded in Digits.sha256, not enforced. Files may be gzipped. Read and hashed once a process.
-    Raises InputError, naming the file, what was expected and what came.
+    folder: default MINIDIFF_DATA, else data/mnist. The shipped files must have the original
+    checksums; those of another folder are recorded in Digits.sha256, not enforced. Files may be
+    gzipped. Read and hashed once a process. Raises InputError, naming the file, what was expected
+    and what came.
     """
     if split not in ("train", "test"):
         raise InputError(f'split must be "train" or "test", got {split!r}.')
-    return _load(split, Path(folder or os.environ.get("MINIDIFF_DATA") or MNIST).expanduser().resolve())
+    folder = Path(folder or os.environ.get("MINIDIFF_DATA") or MNIST)
+    return _load(split, folder.expanduser().resolve())
 
 
 def to_pixels(images: UInt8[Tensor, "n height width"]) -> Images:
@@ -82,15 +84,16 @@ def _load(split: str, folder: Path) -> Digits:
     if folder == MNIST:
         _check(folder, dict(zip(names, digests, strict=True)))
     identity = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return Digits(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)), identity)
+    labels = torch.from_numpy(labels.astype(np.int64))
+    return Digits(torch.from_numpy(images.copy()), labels, identity)
 
 
 def _check(folder: Path, digests: dict[str, str]) -> None:
     for name, came in digests.items():
         if came != SHA256[name]:
             raise InputError(
-                f"{folder / name}: the file was altered. Expected SHA-256 {SHA256[name]} of the uncompressed bytes, "
-                f"got {came}. Restore it with: git checkout -- data/mnist"
+                f"{folder / name}: the file was altered. Expected SHA-256 {SHA256[name]} of the "
+                f"uncompressed bytes, got {came}. Restore it with: git checkout -- data/mnist"
             )
 
 
@@ -98,8 +101,9 @@ def _bytes(folder: Path, name: str) -> bytes:
     plain, zipped = folder / name, folder / f"{name}.gz"
     if not plain.exists() and not zipped.exists():
         raise InputError(
-            f"{zipped}: file missing (nor is there {plain.name}). Expected four IDX files in {folder}. "
-            "Restore them with: git checkout -- data/mnist, or name another folder with MINIDIFF_DATA or --data."
+            f"{zipped}: file missing (nor is there {plain.name}). Expected four IDX files in "
+            f"{folder}. Restore them with: git checkout -- data/mnist, or name another folder with "
+            "MINIDIFF_DATA or --data."
         )
     if plain.exists():
         return plain.read_bytes()
@@ -107,20 +111,23 @@ def _bytes(folder: Path, name: str) -> bytes:
         return gzip.decompress(zipped.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
-            f"{zipped}: not a whole gzip file ({error}); {zipped.stat().st_size} bytes came. It was truncated or altered: "
-            "restore it with: git checkout -- data/mnist, or copy it again."
+            f"{zipped}: not a whole gzip file ({error}); {zipped.stat().st_size} bytes came. It "
+            "was truncated or altered: restore it with: git checkout -- data/mnist, or copy it "
+            "again."
         ) from error
 
 
 def _idx(path: Path, raw: bytes, magic: int) -> np.ndarray:
-    """The array in an IDX file: big-endian magic number, one 32-bit size per dimension, then the bytes."""
+    """The array in an IDX file: big-endian magic number, a 32-bit size per dimension, the bytes."""
     dimensions = magic & 0xFF
     header = 4 + 4 * dimensions
     came = int.from_bytes(raw[:4], "big")
     if len(raw) < header or came != magic:
-        raise InputError(f"{path}: not the expected IDX file: magic number {magic:#x} expected, {came:#x} came.")
+        wanted = f"magic number {magic:#x} expected, {came:#x} came"
+        raise InputError(f"{path}: not the expected IDX file: {wanted}.")
     shape = tuple(int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
     expected = header + int(np.prod(shape))
     if len(raw) != expected:
-        raise InputError(f"{path}: truncated or altered: {expected} bytes expected for shape {shape}, {len(raw)} came.")
+        wanted = f"{expected} bytes expected for shape {shape}, {len(raw)} came"
+        raise InputError(f"{path}: truncated or altered: {wanted}.")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

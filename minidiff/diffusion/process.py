@@ -1,4 +1,7 @@
-"""The forward process in closed form, and the three ways to say the same guess: x_0, eps, score."""
+"""The forward process in closed form, and one prediction in three forms: x_0, eps, score.
+
+Whatever divides by 1 - abar_t is for t >= 1.
+"""
 
 import torch
 
@@ -8,21 +11,24 @@ from minidiff.symbols import Points, Steps
 
 def q_sample(x_0: Points, t: Steps, eps: Points, schedule: NoiseSchedule) -> Points:
     """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps   [Ho 2020, eq. 4]"""
-    return extract(schedule.abar.sqrt(), t, x_0) * x_0 + extract((1 - schedule.abar).sqrt(), t, x_0) * eps
+    noise = extract((1 - schedule.abar).sqrt(), t, x_0) * eps
+    return extract(schedule.abar.sqrt(), t, x_0) * x_0 + noise
 
 
 def x_0_from_eps(x_t: Points, t: Steps, eps: Points, schedule: NoiseSchedule) -> Points:
     """x_0 = (x_t - sqrt(1 - abar_t) eps) / sqrt(abar_t)   [Ho 2020, eq. 15]"""
-    return (x_t - extract((1 - schedule.abar).sqrt(), t, x_t) * eps) / extract(schedule.abar.sqrt(), t, x_t)
+    noise = extract((1 - schedule.abar).sqrt(), t, x_t) * eps
+    return (x_t - noise) / extract(schedule.abar.sqrt(), t, x_t)
 
 
 def eps_from_x_0(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) -> Points:
-    """eps = (x_t - sqrt(abar_t) x_0) / sqrt(1 - abar_t), for t >= 1   [Ho 2020, eq. 4 solved for eps]"""
-    return (x_t - extract(schedule.abar.sqrt(), t, x_t) * x_0) / extract((1 - schedule.abar).sqrt(), t, x_t)
+    """eps = (x_t - sqrt(abar_t) x_0) / sqrt(1 - abar_t)   [Ho 2020, eq. 4 solved for eps]"""
+    signal = extract(schedule.abar.sqrt(), t, x_t) * x_0
+    return (x_t - signal) / extract((1 - schedule.abar).sqrt(), t, x_t)
 
 
 def score_from_eps(eps: Points, t: Steps, schedule: NoiseSchedule) -> Points:
-    """grad log p(x_t) = -eps / sqrt(1 - abar_t), for t >= 1   [M3; Dhariwal & Nichol 2021, eq. 11]"""
+    """grad log p(x_t) = -eps / sqrt(1 - abar_t)   [M3; Dhariwal 2021, eq. 11]"""
     return -eps / extract((1 - schedule.abar).sqrt(), t, eps)
 
 
@@ -32,9 +38,10 @@ def eps_from_score(score: Points, t: Steps, schedule: NoiseSchedule) -> Points:
 
 
 def posterior_mean(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) -> Points:
-    """Mean of q(x_{t-1} | x_t, x_0), for t >= 1; its variance is schedule.small_variance   [Ho 2020, eq. 7]
+    """Mean of q(x_{t-1} | x_t, x_0), of variance schedule.small_variance   [Ho 2020, eq. 7]
 
-    mean = sqrt(abar_{t-1}) beta_t / (1 - abar_t) x_0 + sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t) x_t
+    sqrt(abar_{t-1}) beta_t / (1 - abar_t) x_0
+    + sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t) x_t
     """
     before = schedule.abar.roll(1)  # before[t] is abar_{t-1}; entry 0 is never used
     from_x_0 = before.sqrt() * schedule.beta / (1 - schedule.abar)
@@ -43,5 +50,6 @@ def posterior_mean(x_t: Points, t: Steps, x_0: Points, schedule: NoiseSchedule) 
 
 
 def draw_noise(like: Points, generator: torch.Generator) -> Points:
-    """N(0, I) of the shape, dtype and device of `like`, drawn on the CPU: a GPU gets the same noise."""
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device="cpu").to(like.device)
+    """N(0, I), shaped like `like`, drawn on the CPU: a GPU gets the same noise."""
+    z = torch.randn(like.shape, generator=generator, dtype=like.dtype, device="cpu")
+    return z.to(like.device)

@@ -1,4 +1,6 @@
-"""What samples are worth: do they show what was asked; how far are they from real images; how good, how varied?"""
+"""What samples are worth: do they show what was asked; how far are they from real images; how
+good, how varied?
+"""
 
 import math
 from collections.abc import Callable
@@ -14,7 +16,9 @@ from minidiff.training.checkpoints import Checkpoint
 
 
 class ClassAccuracy(NamedTuple):
-    """The share of n images that show the class, and the mean confidence, each with a standard error."""
+    """The share of n images that show the class, and the mean confidence, each with a standard
+    error.
+    """
 
     n: int
     accuracy: float
@@ -26,10 +30,13 @@ class ClassAccuracy(NamedTuple):
 def class_accuracy(evaluator: Checkpoint, x_0: Images, y: Int[Tensor, " labels"]) -> ClassAccuracy:
     """Class accuracy of images x_0 that should show y, by the evaluation classifier.
 
-    confidence is the mean of max_k p(k | x_0). Raises InputError for no images, NaN pixels or labels that do not match.
+    confidence is the mean of max_k p(k | x_0). Raises InputError for no images, NaN pixels or
+    labels that do not match.
     """
     if len(x_0) == 0 or len(x_0) != len(y):
-        raise InputError(f"The judge wants at least one image and one label each, got {len(x_0)} and {len(y)}.")
+        raise InputError(
+            f"The judge wants at least one image and one label each, got {len(x_0)} and {len(y)}."
+        )
     p = _probabilities(evaluator, x_0)
     right, sure, n = int((p.argmax(dim=1) == y).sum()), p.max(dim=1).values.double(), len(y)
     spread = float(sure.std()) / math.sqrt(n) if n > 1 else float("nan")
@@ -43,9 +50,15 @@ def confident(evaluator: Checkpoint, x_0: Images, above: float = 0.9) -> float:
 
 
 def background_noise(x_0: Images) -> float:
-    """The share of pixels in the four 3 x 3 corners that are not black (above -0.95): digits do not reach there, noise does."""
+    """The share of pixels in the four 3 x 3 corners that are not black (above -0.95): digits do
+    not reach there, noise does.
+    """
     corners = torch.cat(
-        [x_0[..., rows, columns] for rows in (slice(3), slice(-3, None)) for columns in (slice(3), slice(-3, None))]
+        [
+            x_0[..., rows, columns]
+            for rows in (slice(3), slice(-3, None))
+            for columns in (slice(3), slice(-3, None))
+        ]
     )
     return float((corners > -0.95).double().mean())
 
@@ -58,7 +71,10 @@ class Moments(NamedTuple):
 
 
 def features_of(evaluator: Checkpoint, x_0: Images) -> Features:
-    """The input of the evaluation classifier's last layer, float64 on the CPU. Raises InputError for NaN pixels."""
+    """The input of the evaluation classifier's last layer, float64 on the CPU.
+
+    Raises InputError for NaN pixels.
+    """
     return _in_pieces(evaluator.net["evaluator"].features, x_0).double().cpu()
 
 
@@ -69,9 +85,13 @@ def moments(features: Features) -> Moments:
 
 
 def enough(n: int, dim: int) -> None:
-    """Raises InputError unless there are more images than features: else their covariance has not full rank."""
+    """Raises InputError unless there are more images than features: else their covariance has
+    not full rank.
+    """
     if n <= dim:
-        raise InputError(f"A Frechet distance in {dim} features wants at least {dim + 1} images, got {n}.")
+        raise InputError(
+            f"A Frechet distance in {dim} features wants at least {dim + 1} images, got {n}."
+        )
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
@@ -79,7 +99,8 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
     In the features of the evaluation classifier instead of Inception's.
 
-    The squared 2-Wasserstein distance of two normal distributions. It falls with n, so compare only equal n, and say n.
+    The squared 2-Wasserstein distance of two normal distributions. It falls with n, so compare only
+    equal n, and say n.
     """
     values, vectors = torch.linalg.eigh(a.covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -90,22 +111,31 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def frechet_floor(train: Moments, real: Features, n: int) -> float:
-    """What real images get: the mean distance of disjoint sets of n test images to the training images."""
+    """What real images get: the mean distance of disjoint sets of n test images to the training
+    images.
+    """
     sets = [moments(piece) for piece in real.split(n) if len(piece) == n]
     if not sets:
-        raise InputError(f"The floor wants at least one set of n = {n} test images, got {len(real)} in all.")
+        raise InputError(
+            f"The floor wants at least one set of n = {n} test images, got {len(real)} in all."
+        )
     return sum(frechet_distance(one, train) for one in sets) / len(sets)
 
 
 class Manifold(NamedTuple):
-    """The union of balls around points, each as large as the distance to the k-th nearest other point."""
+    """The union of balls around points, each as large as the distance to the k-th nearest other
+    point.
+    """
 
     points: Features
     radii: Float[Tensor, " points"]
 
 
 def manifold(points: Features, k: int = 3) -> Manifold:
-    """The manifold of feature vectors   [Kynkaanniemi 2019, 1904.06991, eq. 1]. Raises InputError for k points or fewer."""
+    """The manifold of feature vectors   [Kynkaanniemi 2019, 1904.06991, eq. 1].
+
+    Raises InputError for k points or fewer.
+    """
     if len(points) <= k:
         raise InputError(f"k = {k} neighbours want more than {k} images, got {len(points)}.")
     apart = torch.cdist(points, points)  # the nearest of all is the point itself
@@ -113,10 +143,11 @@ def manifold(points: Features, k: int = 3) -> Manifold:
 
 
 def precision_recall(real: Manifold, made: Manifold) -> tuple[float, float]:
-    """(share of made inside real's manifold, share of real inside made's)   [Kynkaanniemi 2019, 1904.06991, eq. 2]
+    """(share of made inside real's manifold, share of real inside made's)
+    [Kynkaanniemi 2019, 1904.06991, eq. 2]
 
-    Precision asks whether samples look real, recall whether they cover what is real. Both depend on the numbers of images, so
-    compare only equal numbers.
+    Precision asks whether samples look real, recall whether they cover what is real. Both depend on
+    the numbers of images, so compare only equal numbers.
     """
     apart = torch.cdist(made.points, real.points)  # (made, real)
     precision = (apart <= real.radii).any(dim=1).double().mean()
@@ -125,7 +156,8 @@ def precision_recall(real: Manifold, made: Manifold) -> tuple[float, float]:
 
 
 def diversity(features: Features, y: Int[Tensor, " labels"]) -> float:
-    """The mean distance of two images of one class, averaged over the classes in y: 0 if a class is one picture, repeated.
+    """The mean distance of two images of one class, averaged over the classes in y: 0 if a class is
+    one picture, repeated.
 
     Raises InputError if a class has one image only.
     """
@@ -141,7 +173,10 @@ def _probabilities(evaluator: Checkpoint, x_0: Images) -> Tensor:
 
 
 def _in_pieces(f: Callable[[Images], Tensor], x_0: Images) -> Tensor:
-    """f of images clamped to [-1, 1], 500 at a time, without autograd. Raises InputError for NaN or infinite pixels."""
+    """f of images clamped to [-1, 1], 500 at a time, without autograd.
+
+    Raises InputError for NaN or infinite pixels.
+    """
     if not bool(x_0.isfinite().all()):
         raise InputError("The judge wants finite pixels, got NaN or infinity.")
     with torch.no_grad():
@@ -149,6 +184,8 @@ def _in_pieces(f: Callable[[Images], Tensor], x_0: Images) -> Tensor:
 
 
 def share_error(right: int, n: int) -> float:
-    """Standard error of a share: sqrt(p (1 - p) / n) with p = (right + 1) / (n + 2), so that n of n is not error-free."""
+    """Standard error of a share: sqrt(p (1 - p) / n) with p = (right + 1) / (n + 2), so that n
+    of n is not error-free.
+    """
     p = (right + 1) / (n + 2)
     return math.sqrt(p * (1 - p) / n)

@@ -1,9 +1,10 @@
-"""Why the recipes are as they are: half a live budget, one thing changed at a time. python -m minidiff.experiments.ablations FILE
+"""Why the recipes are as they are, one thing changed: python -m minidiff.experiments.ablations FILE
 
-A row: for the conditional U-Net class accuracy and Frechet distance (in units of that of real digits) at w = 1 and w = 0, for
-the unconditional one the share with a confidence above 0.9, the distance and background noise; for the one conditioned on
-sentences prompt adherence (the digit, and styles in the requested third) at w = 2; n = 500, DDIM with 50 steps, seed 0.
-For the noise-conditioned classifier its accuracy on the 10,000 test images at some levels.
+A row: for the conditional U-Net class accuracy and Frechet distance (in units of that of real
+digits) at w = 1 and w = 0, for the unconditional one the share with a confidence above 0.9, the
+distance and background noise; for the one conditioned on sentences prompt adherence (the digit, and
+styles in the requested third) at w = 2; n = 500, DDIM with 50 steps, seed 0. For the
+noise-conditioned classifier its accuracy on the 10,000 test images at some levels.
 Finished rows are kept when the command is interrupted, and are not made again.
 """
 
@@ -12,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from torch import Tensor, nn
 
 from minidiff.datasets.mnist import load_digits
 from minidiff.diffusion.schedule import NoiseSchedule, linear
 from minidiff.evaluation.reference import Reference, reference
+from minidiff.evaluation.results import kept_rows, write_results
 from minidiff.experiments.model_cards import LEVELS, MEASURES
-from minidiff.experiments.rows import kept, write
 from minidiff.experiments.text_guidance import MET
 from minidiff.nets.text_encoder import TextEncoder, at_end
 from minidiff.nets.unet import UNet, VPrediction, bind
@@ -26,13 +28,31 @@ from minidiff.symbols import Denoiser, Features, Images, Labels, Tokens
 from minidiff.training.checkpoints import load
 from minidiff.training.distributed import BatchRNG
 from minidiff.training.loop import train
-from minidiff.training.losses import LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE, P_UNCOND, Loss, drop_some, simple_loss, v_loss
+from minidiff.training.losses import (
+    LEVEL_MEAN,
+    LEVEL_SPREAD,
+    LEVELS_EVERYWHERE,
+    P_UNCOND,
+    Loss,
+    drop_some,
+    simple_loss,
+    v_loss,
+)
 from minidiff.training.optimizers import adamw
 from minidiff.training.recipes import LIVE, WORDS_DIM, Recipe, build_ddpm, build_unet
 from minidiff.training.sentences import VOCABULARY
 
-OF_UNET = [f"{what}_w{w}{error}" for w in (1, 0) for what, error in (("accuracy", ""), ("accuracy", "_error"), ("frechet", ""))]
-OF_WORDS = [f"{which}_{what}{error}" for which in ("held_out", "seen") for what in MET for error in ("", "_error")]
+OF_UNET = [
+    f"{what}_w{w}{error}"
+    for w in (1, 0)
+    for what, error in (("accuracy", ""), ("accuracy", "_error"), ("frechet", ""))
+]
+OF_WORDS = [
+    f"{which}_{what}{error}"
+    for which in ("held_out", "seen")
+    for what in MET
+    for error in ("", "_error")
+]
 SHOWN = (0, 500, 600, 700)  # of the classifier's levels: clean, and where digits are hard
 OF_CLASSIFIER = [f"accuracy_t{t}{error}" for t in LEVELS for error in ("", "_error")]
 FIELDS = [
@@ -48,25 +68,41 @@ FIELDS = [
 ]
 
 
-def v_loss_everywhere(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
+def v_loss_everywhere(
+    net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG
+) -> Loss:
     """The recipe's loss with t uniform in 1..T   [Ho 2020, Alg. 1]"""
     t = draws.levels(len(x_0), 1, schedule.T).to(x_0.device)
     return v_loss(_conditional(net, y, draws), x_0, t, draws.normal(x_0), schedule)
 
 
-def v_loss_dropping_more(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
-    """The recipe's loss, but three labels in ten are dropped: the guess without a label sees three times as much."""
+def v_loss_dropping_more(
+    net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG
+) -> Loss:
+    """The recipe's loss, but three labels in ten are dropped: the guess without a label sees
+    three times as much.
+    """
     t = draws.mixed_levels(len(x_0), schedule.T, LEVEL_MEAN, LEVEL_SPREAD, LEVELS_EVERYWHERE)
-    return v_loss(_conditional(net, y, draws, p_uncond=0.3), x_0, t.to(x_0.device), draws.normal(x_0), schedule)
+    return v_loss(
+        _conditional(net, y, draws, p_uncond=0.3),
+        x_0,
+        t.to(x_0.device),
+        draws.normal(x_0),
+        schedule,
+    )
 
 
-def v_loss_in_the_middle(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
+def v_loss_in_the_middle(
+    net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG
+) -> Loss:
     """The recipe's loss with every t from the middle, for an unconditional network."""
     t = draws.middle_levels(len(x_0), schedule.T, LEVEL_MEAN, LEVEL_SPREAD).to(x_0.device)
     return v_loss(bind(net["unet"]), x_0, t, draws.normal(x_0), schedule)
 
 
-def simple_loss_everywhere(net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG) -> Loss:
+def simple_loss_everywhere(
+    net: nn.ModuleDict, x_0: Images, y: Labels, schedule: NoiseSchedule, draws: BatchRNG
+) -> Loss:
     """The simple loss with t uniform in 1..T   [Ho 2020, Alg. 1]"""
     t = draws.levels(len(x_0), 1, schedule.T).to(x_0.device)
     return simple_loss(_conditional(net, y, draws), x_0, t, draws.normal(x_0), schedule)
@@ -94,7 +130,9 @@ def build_ddpm_without_plan(classes: int, schedule: NoiseSchedule) -> nn.ModuleD
 
 
 class Pooled(TextEncoder):
-    """The sentence as one vector, the state of its end: the condition of a U-Net without cross-attention."""
+    """The sentence as one vector, the state of its end: the condition of a U-Net without
+    cross-attention.
+    """
 
     def forward(self, tokens: Tokens) -> Features:
         return at_end(super().forward(tokens), tokens)
@@ -114,7 +152,9 @@ class Skip(nn.Module):
 
 
 STEPS, N = 600, 500
-UNET, DDPM, WORDS, CLASSIFIER = (replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm", "text_unet", "classifier"))
+UNET, DDPM, WORDS, CLASSIFIER = (
+    replace(LIVE[name], steps=STEPS) for name in ("unet", "ddpm", "text_unet", "classifier")
+)
 CHOSEN = "as chosen"
 TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("text_unet", CHOSEN): WORDS,
@@ -122,7 +162,9 @@ TRIALS: Mapping[tuple[str, str], Recipe] = {
     ("unet", CHOSEN): UNET,
     ("unet", "AdamW, peak_lr 3e-3"): replace(UNET, optimizers=adamw, peak_lr=3e-3),
     ("unet", "t uniform in 1..T"): replace(UNET, loss=v_loss_everywhere),
-    ("unet", "t uniform and simple loss and eps (Ho 2020)"): replace(UNET, build=build_eps, loss=simple_loss_everywhere),
+    ("unet", "t uniform and simple loss and eps (Ho 2020)"): replace(
+        UNET, build=build_eps, loss=simple_loss_everywhere
+    ),
     ("unet", "without the dense layers"): replace(UNET, build=build_without_plan),
     ("unet", "linear schedule"): replace(UNET, schedule=linear),
     ("unet", "three labels in ten dropped, not one"): replace(UNET, loss=v_loss_dropping_more),
@@ -141,45 +183,51 @@ def tried(model: str, changed: str, by: Reference) -> dict:
     trained = train(TRIALS[model, changed], load_digits("train"))
     drawn = () if model == "classifier" else (N,)
     found = MEASURES[model](trained, by, *drawn)
-    return {"model": model, "changed": changed} | {key: round(value, 4) for key, value in found.items()}
+    rounded = {key: round(value, 4) for key, value in found.items()}
+    return {"model": model, "changed": changed, **rounded}
 
 
 def as_table(rows: list[dict]) -> str:
     """The rows of the file as a markdown table: what was changed, and what it gave."""
     lines = ["| network | changed | measured |", "|---|---|---|"]
     for row in rows:
-
-        def share(name: str, row: dict = row) -> str:
-            return f"{100 * float(row[name]):.1f} ± {100 * float(row[f'{name}_error']):.1f} %"
-
-        if row["model"] == "unet":
-            found = [f"w = {w}: {share(f'accuracy_w{w}')}, {float(row[f'frechet_w{w}']):.2f} x" for w in (1, 0)]
-        elif row["model"] == "ddpm":
-            noise = f"background noise {float(row['background_noise_percent']):.2f} %"
-            found = [f"confident {share('confident')}, {float(row['frechet']):.2f} x, {noise}"]
-        elif row["model"] == "classifier":
-            found = [f"t = {t}: {share(f'accuracy_t{t}')}" for t in SHOWN]
-        else:
-            pairs = {which: ", ".join(share(f"{which}_{what}") for what in MET) for which in ("held_out", "seen")}
-            found = [f"{which.replace('_', ' ')}: {shares}" for which, shares in pairs.items()]
-        lines.append(f"| {row['model']} | {row['changed']} | {'; '.join(found)} |")
+        lines.append(f"| {row['model']} | {row['changed']} | {'; '.join(_found(row))} |")
     return "\n".join(lines)
+
+
+def _found(row: dict) -> list[str]:
+    def share(name: str) -> str:
+        return f"{100 * row[name]:.1f} ± {100 * row[f'{name}_error']:.1f} %"
+
+    match row["model"]:
+        case "unet":
+            names = (("1", "accuracy_w1", "frechet_w1"), ("0", "accuracy_w0", "frechet_w0"))
+            return [f"w = {w}: {share(right)}, {row[apart]:.2f} x" for w, right, apart in names]
+        case "ddpm":
+            noise = f"background noise {row['background_noise_percent']:.2f} %"
+            return [f"confident {share('confident')}, {row['frechet']:.2f} x, {noise}"]
+        case "classifier":
+            return [f"t = {t}: {share(f'accuracy_t{t}')}" for t in SHOWN]
+    pairs = (("held out", "held_out"), ("seen", "seen"))
+    return [f"{which}: {', '.join(share(f'{key}_{what}') for what in MET)}" for which, key in pairs]
 
 
 def main(path: Path) -> None:
     """Make every row that is not yet in the file; print it; write the file after every row."""
-    rows = kept(path)
-    there, by = {(row["model"], row["changed"]) for row in rows}, reference(load("evaluator"))
+    rows, by = kept_rows(path), reference(load("evaluator"))
+    there = {(row["model"], row["changed"]) for row in rows}
+    how = f"{STEPS} training steps; n = {N}; DDIM 50 steps; seed 0; frechet in floors"
+    comment = f"python -m minidiff.experiments.ablations {path.name}: {how}"
     for model, changed in TRIALS:
-        if (model, changed) in there:
-            continue
-        rows.append(tried(model, changed, by))
-        print(rows[-1], flush=True)
-        setting = f"{STEPS} training steps; n = {N}; DDIM 50 steps; seed 0; frechet in floors"
-        write(path, f"python -m minidiff.experiments.ablations {path.name}: {setting}", FIELDS, rows)
+        if (model, changed) not in there:
+            rows.append(tried(model, changed, by))
+            print(rows[-1], flush=True)
+            write_results(path, comment, pd.DataFrame(rows, columns=FIELDS))
 
 
-def _conditional(net: nn.ModuleDict, y: Labels, draws: BatchRNG, p_uncond: float = P_UNCOND) -> Denoiser:
+def _conditional(
+    net: nn.ModuleDict, y: Labels, draws: BatchRNG, p_uncond: float = P_UNCOND
+) -> Denoiser:
     return bind(net["unet"], net["classes"](drop_some(net, y, draws, p_uncond)))
 
 

@@ -1,210 +1,216 @@
-"""Speed on this machine, everything in one run: compare the ratios, not the seconds. python -m minidiff.experiments.bench
+"""Speed on this machine beside other networks: python -m minidiff.experiments.bench
 
-Training and sampling in every precision, beside diffusers' UNet2DModel of about the same size; the arithmetic achieved beside the
-best that a convolution gets here; guidance beside no guidance; seconds of training until digits come out accuracy.
+Compare the ratios within a run, not the seconds. Training steps and passes in sampling in every
+mode, with the spread of repeats; the arithmetic achieved beside the best that a convolution gets
+here; guidance beside no guidance. Each network has a process of its own, and torch.compile starts
+afresh for every mode: what it may recompile is limited, and beyond that nothing is compiled.
 """
 
-import contextlib
-import importlib
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from minidiff.datasets.mnist import load_digits
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.diffusion.samplers import ddim_path, final_sample
-from minidiff.evaluation.metrics import class_accuracy
-from minidiff.experiments.costs import timed
+from minidiff.experiments.rivals import BATCH, NETWORKS
 from minidiff.nets.unet import bind
-from minidiff.sampling import cfg, generate, start_noise
+from minidiff.sampling import start_noise
 from minidiff.settings import autocast, bfloat16_is_native, device
-from minidiff.training.checkpoints import Checkpoint, load
-from minidiff.training.loop import training_steps
-from minidiff.training.recipes import LIVE
+from minidiff.training.checkpoints import load
 
-BATCH, REPEATS = 64, 12
-TARGETS = (0.90, 0.95, 0.99)
+SECONDS = 2.0  # of repeats, for each number
 
 
-class Timed(nn.Module):
-    """A network that is called as net(x_t, t), whatever it wants besides."""
+class Mode(NamedTuple):
+    """How a network computes."""
 
-    def __init__(self, net: nn.Module, *more: Tensor):
-        super().__init__()
-        self.net, self.more = net, more
-
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        out = self.net(x_t, t, *self.more)
-        return getattr(out, "sample", out)
+    name: str
+    precision: str
+    compiled: bool = False
+    channels_last: bool = False
 
 
-def ours() -> nn.Module:
-    """The conditional U-Net of the recipes, fresh."""
-    net = LIVE["unet"].build(10, LIVE["unet"].schedule()).to(device())
-    return Timed(net["unet"], net["classes"].unconditional(BATCH).detach())
+class Speed(NamedTuple):
+    """What one network does in one mode; the spread is the interquartile range over the median."""
+
+    network: str
+    mode: str
+    parameters: int
+    images: float  # per second of training, batches of BATCH
+    images_spread: float
+    passes: float  # of one image, per second of sampling
+    passes_spread: float
+    gflops: float  # 10^9 operations per second of training
+    first_step: float  # seconds
 
 
-def theirs() -> nn.Module | None:
-    """diffusers' UNet2DModel for 28 x 28 with about as many parameters; None where diffusers is not installed."""
-    try:
-        from diffusers import UNet2DModel
-    except ImportError:
-        return None
-    down, up = ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D", "UpBlock2D")
-    net = UNet2DModel(
-        28, 1, 1, block_out_channels=(32, 64, 80), layers_per_block=1, norm_num_groups=8, down_block_types=down, up_block_types=up
-    )
-    return Timed(net).to(device())
+def modes() -> list[Mode]:
+    """float32 as it is comes first: it is the reference of all ratios."""
+    best = "bfloat16" if bfloat16_is_native(device()) else "float32"
+    plain = [Mode("float32", "float32")]
+    plain += [Mode("bfloat16", "bfloat16")] if best == "bfloat16" else []
+    compiled = Mode(f"{best} compiled", best, compiled=True)
+    return [*plain, compiled, compiled._replace(name=f"{compiled.name} NHWC", channels_last=True)]
 
 
-def seconds_of(call: Callable[[], object], repeats: int = REPEATS) -> float:
-    """The median of `repeats` calls, after two that do not count."""
-    taken = [timed(call) for _ in range(repeats + 2)]
-    return sorted(taken[2:])[repeats // 2]
+def measured(call: Callable[[], object]) -> tuple[float, float]:
+    """The median seconds of a call, and their interquartile range over it."""
+    threads = torch.get_num_threads()
+    timer = Timer("call()", globals={"call": call}, num_threads=threads)
+    taken = timer.blocked_autorange(min_run_time=SECONDS)
+    return taken.median, taken.iqr / taken.median
 
 
-def modes() -> Iterator[tuple[str, bool, bool, bool]]:
-    """Name, bfloat16, channels_last, compiled. float32 as it is comes first: it is the reference of all ratios."""
-    yield "float32", False, False, False
-    yield "float32 channels_last", False, True, False
-    yield "float32 compile", False, False, True
-    if bfloat16_is_native(device()):
-        yield "bfloat16", True, False, False
-        yield "bfloat16 channels_last", True, True, False
-        yield "bfloat16 compile", True, False, True
-        yield "bfloat16 compile channels_last", True, True, True
-
-
-def speeds(net: nn.Module, bfloat16: bool, channels_last: bool, compiled: bool) -> tuple[float, float, float, float]:
-    """Images/s in training; passes/s in sampling; 10^9 operations/s in training; seconds of the first training step."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    net = net.to(memory_format=layout)
-    if compiled:
+def speed(network: str, mode: Mode) -> Speed:
+    """Bare training steps (AdamW, one batch again and again), and passes without gradients."""
+    torch._dynamo.reset()
+    layout = torch.channels_last if mode.channels_last else torch.contiguous_format
+    net = NETWORKS[network]().to(memory_format=layout)
+    parameters = sum(p.numel() for p in net.parameters())
+    if mode.compiled:
         net.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     x_t = start_noise(BATCH, 0).to(device(), memory_format=layout)
     t, noise = torch.arange(1, BATCH + 1, device=device()), torch.randn_like(x_t)
-    mixed = autocast(device(), "bfloat16" if bfloat16 else "float32")
 
     def train_once() -> None:
-        with mixed:
+        with autocast(device(), mode.precision):
             loss = (net(x_t, t) - noise).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
     def sample_once() -> None:
-        with torch.no_grad(), mixed:
+        with torch.no_grad(), autocast(device(), mode.precision):
             net(x_t, t)
 
     start = time.perf_counter()
     train_once()
     first = time.perf_counter() - start
-    step, one_pass = seconds_of(train_once), seconds_of(sample_once)
-    return BATCH / step, BATCH / one_pass, _operations(net, x_t, t) / step / 1e9, first
+    step, step_spread = measured(train_once)
+    sample_once()
+    one_pass, pass_spread = measured(sample_once)
+    gflops = operations(net, x_t, t) / step / 1e9
+    train, sample = (BATCH / step, step_spread), (BATCH / one_pass, pass_spread)
+    return Speed(network, mode.name, parameters, *train, *sample, gflops, first)
 
 
-def peak(bfloat16: bool) -> float:
-    """10^9 operations/s of the best 3 x 3 convolution among some: channels 96, 192; 7 x 7, 14 x 14; both layouts."""
-    best = 0.0
-    for channels in (96, 192):
-        for size in (7, 14):
-            for layout in (torch.contiguous_format, torch.channels_last):
-                dtype = torch.bfloat16 if bfloat16 else torch.float32
-                conv = nn.Conv2d(channels, channels, 3, padding=1).to(device(), dtype, memory_format=layout)
-                x = torch.randn(BATCH, channels, size, size).to(device(), dtype, memory_format=layout)
-                with torch.no_grad():
-                    taken = seconds_of(lambda conv=conv, x=x: conv(x))
-                best = max(best, 2 * 9 * channels**2 * size**2 * BATCH / taken / 1e9)
-    return best
-
-
-def guidance(rounded: str) -> Iterator[str]:
-    """100 digits, DDIM 50, in this precision: plain; M6 in two passes; M6 in one batch of two halves."""
-    model = load("unet")
-    net, classes = model.net["unet"].to(device()), model.net["classes"].to(device())
-    y, x_T = torch.arange(10, device=device()).repeat_interleave(10), start_noise(100, 0).to(device())
-    c, no_c = classes(y), classes.unconditional(100)
-
-    def halves(x_t: Tensor, t: Tensor) -> Tensor:
-        eps_cond, eps_uncond = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([c, no_c])).chunk(2)
-        return 2 * eps_cond - eps_uncond
-
-    ways = {
-        "conditional model alone": bind(net, c),
-        "guided (w = 1), two passes": classifier_free(bind(net, c), bind(net, no_c), 1.0),
-        "guided (w = 1), one batch of two halves": halves,
-    }
-    plain = None
-    for name, eps in ways.items():
-        with autocast(device(), rounded):
-            taken = seconds_of(lambda eps=eps: final_sample(ddim_path(eps, x_T, model.schedule, 50)), repeats=3)
-        plain = plain or taken
-        yield f"{rounded:10s} {name:45s} {taken:6.2f} s   {taken / plain:.2f} x"
-
-
-def time_to_targets() -> Iterator[str]:
-    """Seconds of live training, checks not counted, until class accuracy is 90, 95, 99 % (n = 200, w = 1, every 100 steps)."""
-    recipe, evaluator, wanted = LIVE["unet"], load("evaluator"), list(TARGETS)
-    evaluator.net.to(device())
-    y, spent, start = torch.arange(10, device=device()).repeat_interleave(20), 0.0, time.perf_counter()
-    for state in training_steps(recipe, load_digits("train")):
-        if state.step % 100 and state.step != recipe.steps:
-            continue
-        spent += time.perf_counter() - start
-        model = Checkpoint(state.average, recipe.schedule(), {})
-        x_0 = generate(lambda rows, model=model: cfg(model, rows, 1.0), y, model.schedule)
-        share = class_accuracy(evaluator, x_0, y).accuracy
-        while wanted and share >= wanted[0]:
-            yield f"{100 * wanted.pop(0):.0f} % accuracy after {spent:4.0f} s, {state.step} steps (measured {100 * share:.1f} %)"
-        if not wanted:
-            return
-        start = time.perf_counter()
-    yield f"not reached: {', '.join(f'{100 * target:.0f} %' for target in wanted)} (the last measured {100 * share:.1f} %)"
-
-
-def main() -> None:
-    """Print all tables."""
-    print(f"{device().type}, {torch.get_num_threads()} threads, torch {torch.__version__}, batches of {BATCH}\n")
-    heads = ("parameters", "train img/s", "ratio", "passes/s", "ratio", "GFLOP/s", "1st step s")
-    print(f"{'':41s}" + "".join(f"{head:>12s}" for head in heads))
-    reference: tuple[float, float] | None = None
-    speeds(ours(), False, False, False)  # the first row would pay for waking up, and it is the measure of all others
-    for whose, make in (("minidiff", ours), ("diffusers", theirs)):
-        for mode, *how in modes():
-            net = make()
-            if net is None:
-                print("diffusers is not installed: pip install -e '.[bench]'")
-                break
-            size = sum(p.numel() for p in net.parameters())
-            train, sample, gflops, first = speeds(net, *how)
-            reference = reference or (train, sample)
-            numbers = [f"{train:.0f}", f"{train / reference[0]:.2f}", f"{sample:.0f}", f"{sample / reference[1]:.2f}"]
-            cells = [f"{size:,}", *numbers, f"{gflops:.0f}", f"{first:.1f}"]
-            print(f"{whose + ' ' + mode:41s}" + "".join(f"{cell:>12s}" for cell in cells), flush=True)
-    peaks = [f"float32 {peak(False):.0f}"] + [f"bfloat16 {peak(True):.0f}"] * bfloat16_is_native(device())
-    print(f"\nthe best convolution here: {', '.join(peaks)} GFLOP/s\n", flush=True)
-    in_bfloat16 = [guidance("bfloat16")] * bfloat16_is_native(device())
-    for lines in (guidance("float32"), *in_bfloat16, time_to_targets()):
-        for line in lines:
-            print(line, flush=True)
-    with contextlib.suppress(ImportError):  # not on Windows
-        resource = importlib.import_module("resource")
-        unit = 2**30 if sys.platform == "darwin" else 2**20  # there bytes, elsewhere kilobytes
-        print(f"largest memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GB")
-
-
-def _operations(net: nn.Module, x_t: Tensor, t: Tensor) -> float:
-    """Multiplications and additions of one training step, forward and backward, counted by torch."""
+def operations(net: nn.Module, x_t: Tensor, t: Tensor) -> float:
+    """Multiplications and additions of a training step, forward and backward, counted by torch."""
     with FlopCounterMode(display=False) as counter:
         net.forward(x_t, t).sum().backward()
     net.zero_grad()
     return counter.get_total_flops()
 
 
+def speeds(network: str) -> list[Speed]:
+    """Every mode of one network, in this process. Raises ImportError where it is not installed."""
+    return [speed(network, mode) for mode in modes()]
+
+
+def in_its_own_process(network: str) -> list[Speed] | str:
+    """Its speeds, or in a sentence why there are none."""
+    command = [sys.executable, "-m", "minidiff.experiments.bench", network]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    return [Speed(*row) for row in json.loads(done.stdout.splitlines()[-1])]
+
+
+def peak(precision: str) -> float:
+    """10^9 operations/s of the best 3 x 3 convolution among some of the sizes in our U-Net."""
+    best, dtype = 0.0, getattr(torch, precision)
+    for channels in (96, 192):
+        for size in (7, 14):
+            for layout in (torch.contiguous_format, torch.channels_last):
+                how = {"device": device(), "dtype": dtype, "memory_format": layout}
+                conv = nn.Conv2d(channels, channels, 3, padding=1).to(**how)
+                x = torch.randn(BATCH, channels, size, size).to(**how)
+                with torch.no_grad():
+                    taken, _ = measured(lambda conv=conv, x=x: conv(x))
+                best = max(best, 2 * 9 * channels**2 * size**2 * BATCH / taken / 1e9)
+    return best
+
+
+def guidance(precision: str) -> Iterator[str]:
+    """100 digits, DDIM 50: without guidance; M6 in two passes; M6 in one batch of two halves."""
+    model = load("unet")
+    net, classes = model.net["unet"].to(device()), model.net["classes"].to(device())
+    y = torch.arange(10, device=device()).repeat_interleave(10)
+    x_T = start_noise(100, 0).to(device())
+    cond, uncond = classes(y), classes.unconditional(100)
+
+    def halves(x_t: Tensor, t: Tensor) -> Tensor:
+        c = torch.cat([cond, uncond])
+        eps_cond, eps_uncond = net(torch.cat([x_t, x_t]), torch.cat([t, t]), c).chunk(2)
+        return 2 * eps_cond - eps_uncond
+
+    ways = {
+        "conditional model alone": bind(net, cond),
+        "guided (w = 1), two passes": classifier_free(bind(net, cond), bind(net, uncond), 1.0),
+        "guided (w = 1), one batch of two halves": halves,
+    }
+    alone = None
+    for name, eps in ways.items():
+        with autocast(device(), precision):
+            taken, _ = measured(lambda e=eps: final_sample(ddim_path(e, x_T, model.schedule, 50)))
+        alone = alone or taken
+        yield f"{precision:10s} {name:45s} {taken:6.2f} s   {taken / alone:.2f} x"
+
+
+def as_line(found: Speed, reference: Speed) -> str:
+    """One row of the table; ratios to our float32."""
+    cells = [
+        f"{found.parameters / 1e6:.2f} M",
+        f"{found.images:.0f} ± {100 * found.images_spread:.0f} %",
+        f"{found.images / reference.images:.2f}",
+        f"{found.passes:.0f} ± {100 * found.passes_spread:.0f} %",
+        f"{found.passes / reference.passes:.2f}",
+        f"{found.gflops:.0f}",
+        f"{found.first_step:.1f}",
+    ]
+    return f"{found.network + ', ' + found.mode:52s}" + "".join(f"{cell:>14s}" for cell in cells)
+
+
+def main() -> None:
+    """Print all tables."""
+    threads = torch.get_num_threads()
+    print(f"{device().type}, {threads} threads, torch {torch.__version__}, batches of {BATCH}\n")
+    heads = ("parameters", "train img/s", "ratio", "passes/s", "ratio", "GFLOP/s", "1st step s")
+    print(f"{'':52s}" + "".join(f"{head:>14s}" for head in heads), flush=True)
+    speeds_of = {}
+    for network in NETWORKS:
+        found = in_its_own_process(network)
+        if isinstance(found, str):
+            print(f"{network}: not measured. {found}", flush=True)
+            continue
+        speeds_of[network] = found
+        for row in found:
+            print(as_line(row, speeds_of["minidiff"][0]), flush=True)
+    print("\nours over theirs, each in its fastest mode:")
+    mine = speeds_of.pop("minidiff")
+    for network, found in speeds_of.items():
+        train = max(row.images for row in mine) / max(row.images for row in found)
+        sample = max(row.passes for row in mine) / max(row.passes for row in found)
+        print(f"{network:30s} training {train:.1f} x   sampling {sample:.1f} x")
+    precisions = ["float32", *["bfloat16"] * bfloat16_is_native(device())]
+    best = ", ".join(f"{precision} {peak(precision):.0f}" for precision in precisions)
+    print(f"\nthe best convolution here: {best} GFLOP/s\n", flush=True)
+    for precision in precisions:
+        for line in guidance(precision):
+            print(line, flush=True)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        print(json.dumps(speeds(sys.argv[1])))
+    else:
+        main()

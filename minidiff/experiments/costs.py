@@ -1,4 +1,6 @@
-"""What asking for a digit costs: passes through the networks, seconds and memory, method by method on this machine."""
+"""What asking for a digit costs: passes through the networks, seconds and memory, method by
+method on this machine.
+"""
 
 import time
 import weakref
@@ -22,9 +24,11 @@ N, STEPS, REPEATS = 100, 10, 3
 
 
 class Cost(NamedTuple):
-    """unet, classifier: passes per image and step (each of the classifier's is forward and back). seconds: per image of 50 steps.
+    """unet, classifier: passes per image and step (each of the classifier's is forward and back).
+    seconds: per image of 50 steps.
 
-    megabytes: the most that tensors take at one moment while N images are sampled at once, beside weights: see LiveTensors.
+    megabytes: the most that tensors take at one moment while N images are sampled at once, beside
+    weights: see LiveTensors.
     """
 
     parameters: int
@@ -35,18 +39,27 @@ class Cost(NamedTuple):
 
 
 def alone(unet: Checkpoint, y: Labels, w: float) -> Denoiser:
-    """The conditional U-Net without guidance, one pass a step: the measure of the others. w has no effect."""
+    """The conditional U-Net without guidance, one pass a step: the measure of the others.
+
+    w has no effect.
+    """
     return clipped(predictions(unet, y)[0], unet.schedule)
 
 
 def ways(models: Mapping[str, Checkpoint]) -> dict[str, Method]:
     """What is compared: "alone", then the three methods of guidance."""
     unet = models["unet"]
-    return {"alone": Method(drawing(partial(alone, unet), unet.schedule), (unet,)), **guidance_methods(models)}
+    return {
+        "alone": Method(drawing(partial(alone, unet), unet.schedule), (unet,)),
+        **guidance_methods(models),
+    }
 
 
 def costs() -> dict[str, Cost]:
-    """The cost of every way, by name. Seconds are medians of REPEATS rounds in which all take turns."""
+    """The cost of every way, by name.
+
+    Seconds are medians of REPEATS rounds in which all take turns.
+    """
     models = {name: load(name) for name in ("unet", "ddpm", "classifier")}
     for model in models.values():
         model.net.to(device())
@@ -54,14 +67,20 @@ def costs() -> dict[str, Cost]:
     rounds = [{name: _seconds(way) for name, way in known.items()} for _ in range(REPEATS)]
     found = {}
     for name, way in known.items():
-        parameters = sum(p.numel() for checkpoint in way.weights for p in checkpoint.net.parameters())
+        parameters = sum(
+            p.numel() for checkpoint in way.weights for p in checkpoint.net.parameters()
+        )
         taken = sorted(one[name] for one in rounds)[REPEATS // 2]
         found[name] = Cost(parameters, *passes(models, name), taken, _megabytes(way))
     return found
 
 
-def passes(models: Mapping[str, Checkpoint], name: str, n: int = 4, steps: int = 3) -> tuple[float, float]:
-    """Rows that go through the U-Net and through the classifier, per image and step, counted by hooks on the networks."""
+def passes(
+    models: Mapping[str, Checkpoint], name: str, n: int = 4, steps: int = 3
+) -> tuple[float, float]:
+    """Rows that go through the U-Net and through the classifier, per image and step, counted by
+    hooks on the networks.
+    """
     rows = {"unet": 0, "classifier": 0}
 
     def counter(part: str):
@@ -71,7 +90,10 @@ def passes(models: Mapping[str, Checkpoint], name: str, n: int = 4, steps: int =
         return count
 
     hooks = [
-        model.net[part].register_forward_hook(counter(part)) for model in models.values() for part in rows if part in model.net
+        model.net[part].register_forward_hook(counter(part))
+        for model in models.values()
+        for part in rows
+        if part in model.net
     ]
     try:
         _sample(ways(models)[name], n, steps)
@@ -91,21 +113,26 @@ def timed(call: Callable[[], object]) -> float:
 
 
 class LiveTensors(TorchDispatchMode):
-    """While it is on: the bytes of the tensors made since then that are still alive, and the most there ever were.
+    """While it is on: the bytes of the tensors made since then that are still alive, and the most
+    there ever were.
 
-    Working memory inside an operation is not seen, and neither is what was there before (the weights, for one).
+    Working memory inside an operation is not seen, and neither is what was there before (the
+    weights, for one).
     """
 
     def __init__(self):
         super().__init__()
         self.alive, self.most, self._known = 0, 0, set()
 
-    def __torch_dispatch__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+    def __torch_dispatch__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
         """Do as told, then look at what came out."""
         out = func(*args, **(kwargs or {}))
         there = {storage.data_ptr() for storage in _storages((args, kwargs))}
         for storage in _storages(out):
-            if storage.data_ptr() not in there | self._known:  # else it is a view, or was written in place
+            # else it is a view, or was written in place
+            if storage.data_ptr() not in there | self._known:
                 self._born(storage, storage.data_ptr(), storage.nbytes())
         return out
 

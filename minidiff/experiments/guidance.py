@@ -1,4 +1,5 @@
-"""CFG, CG and CG on the conditional model over the guidance scale: python -m minidiff.experiments.guidance FILE
+"""CFG, CG and CG on the conditional model over the guidance scale: python -m
+minidiff.experiments.guidance FILE
 
 It is `minidiff evaluate` as it stands: 2,000 digits a row, about two hours.
 """

@@ -1,6 +1,7 @@
-"""What the pretrained weights are worth: measured, written into their files and into data/weights/README.md.
+"""What the pretrained weights are worth, written into their files and data/weights/README.md.
 
-python -m minidiff.experiments.model_cards [NAME ...] measures these only, and keeps what is known of the others.
+python -m minidiff.experiments.model_cards [NAME ...] measures these only, and keeps what is known
+of the others.
 """
 
 import sys
@@ -25,34 +26,40 @@ from minidiff.training.checkpoints import PRETRAINED, Checkpoint, load, save, wr
 from minidiff.training.recipes import RECIPES
 
 N, STEPS, SEED, W_OF_WORDS = 1_000, 50, 0, 2.0
-LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)  # from t = 800 on, ten classes are hard to tell apart for anybody
+# from t = 800 on, ten classes are hard to tell apart for anybody
+LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)
 
 
 def of_unet(unet: Checkpoint, by: Reference, n: int = N) -> dict:
-    """CFG samples at w = 1 and w = 0: class accuracy, and the Frechet distance in units of that of real digits."""
+    """CFG at w = 1 and w = 0: class accuracy, Frechet distance in units of real digits'."""
     y = torch.arange(10).repeat_interleave(n // 10).to(device())
     found, floor = {}, by.balanced_floor(n // 10)
     for w in (1.0, 0.0):
         x_0 = generate(lambda rows, w=w: cfg(unet, rows, w), y, unet.schedule, STEPS, seed=SEED)
         verdict = class_accuracy(by.evaluator, x_0, y)
-        found |= {f"accuracy_w{w:g}": verdict.accuracy, f"accuracy_w{w:g}_error": verdict.accuracy_error}
+        found |= {
+            f"accuracy_w{w:g}": verdict.accuracy,
+            f"accuracy_w{w:g}_error": verdict.accuracy_error,
+        }
         found[f"frechet_w{w:g}"] = round(by.frechet(x_0) / floor, 4)
     return found
 
 
 def of_ddpm(ddpm: Checkpoint, by: Reference, n: int = N) -> dict:
-    """Unconditional samples: the share with a confidence above 0.9, and the Frechet distance in units of that of real digits."""
+    """Unconditional samples, as of_unconditional measures them."""
     return of_unconditional(unconditional_samples(bind(ddpm.net["unet"]), ddpm.schedule, n), by)
 
 
-def unconditional_samples(eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0) -> Images:
+def unconditional_samples(
+    eps: Denoiser, schedule: NoiseSchedule, n: int = N, eta: float = 0.0
+) -> Images:
     """n samples of an unconditional denoiser, from SEED; eta > 0: stochastic sampling."""
     rows = torch.zeros(n, dtype=torch.long, device=device())
     return generate(lambda rows: clipped(eps, schedule), rows, schedule, STEPS, eta, SEED)
 
 
 def of_unconditional(x_0: Images, by: Reference) -> dict:
-    """Unconditional images: the share with a confidence above 0.9, Frechet distance (real digits: 1), background noise."""
+    """Confidence above 0.9, Frechet distance (real digits: 1), background noise."""
     sure, n = confident(by.evaluator, x_0), len(x_0)
     found = {
         "confident": sure,
@@ -77,20 +84,25 @@ def of_evaluator(evaluator: Checkpoint, by: Reference) -> dict:
 
 
 def of_clip(text: Checkpoint, by: Reference) -> dict:
-    """1,000 test images, shuffled, against all full sentences: shares of best matches with the right digit and styles."""
+    """1,000 test images against all full sentences: shares of best matches that are right."""
     found = retrieval(text, by.test)
     values = {}
     for name, right in zip(ATTRIBUTES, found.sentence_for_image.tolist(), strict=True):
-        values |= {f"finds_{name}": right, f"finds_{name}_error": share_error(round(right * found.images), found.images)}
+        values |= {
+            f"finds_{name}": right,
+            f"finds_{name}_error": share_error(round(right * found.images), found.images),
+        }
     return values
 
 
 def of_text_unet(text_unet: Checkpoint, by: Reference, n: int = N) -> dict:
-    """CFG samples from sentences at w = 2: class accuracy, style in the third that was asked for; pairs held out, and seen."""
+    """CFG from sentences: class accuracy, style in its third; pairs held out, and seen."""
     against, values = ruler(by.evaluator), {}
     for held_out, name in ((True, "held_out"), (False, "seen")):
         asked = asked_for(held_out, n)
-        row = measured_row(against, drawn(text_unet, asked, W_OF_WORDS), asked, name, W_OF_WORDS)._asdict()
+        row = measured_row(
+            against, drawn(text_unet, asked, W_OF_WORDS), asked, name, W_OF_WORDS
+        )._asdict()
         for what in MET:
             values |= {f"{name}_{what}": row[what], f"{name}_{what}_error": row[f"{what}_error"]}
     return values
@@ -106,8 +118,10 @@ MEASURES: Mapping[str, Callable[[Checkpoint, Reference], dict]] = {
 }
 
 
-def accuracies(classifier: Checkpoint, test: Digits, levels: tuple[int, ...] = LEVELS) -> list[tuple[int, float, int]]:
-    """(t, share of n noised test images that are classified rightly, n); the same noise for every classifier."""
+def accuracies(
+    classifier: Checkpoint, test: Digits, levels: tuple[int, ...] = LEVELS
+) -> list[tuple[int, float, int]]:
+    """(t, share of n noised test images that are classified rightly, n), with the same noise."""
     generator, found = torch.Generator().manual_seed(SEED), []
     for level in levels:
         right = 0
@@ -115,14 +129,14 @@ def accuracies(classifier: Checkpoint, test: Digits, levels: tuple[int, ...] = L
             t = torch.full((len(y),), level)
             x_t = q_sample(x_0, t, draw_noise(x_0, generator), classifier.schedule)
             with torch.no_grad():
-                guess = classifier.net["classifier"](x_t.to(device()), t.to(device())).argmax(dim=1).cpu()
-            right += int((guess == y).sum())
+                logits = classifier.net["classifier"](x_t.to(device()), t.to(device()))
+            right += int((logits.argmax(dim=1).cpu() == y).sum())
         found.append((level, right / len(test.labels), len(test.labels)))
     return found
 
 
 def as_text(quality: Mapping[str, float]) -> str:
-    """What a measure found, for people: shares in per cent with their standard errors, distances in floors."""
+    """What was found, for people: shares in per cent with their standard errors."""
     parts = []
     for key, value in quality.items():
         if f"{key}_error" in quality:
@@ -132,43 +146,40 @@ def as_text(quality: Mapping[str, float]) -> str:
     return "; ".join(parts)
 
 
+PAGE = f"""\
+# The pretrained weights
+
+Made by `make train`; this page from the files' own metadata, which holds what was measured:
+n = {N:,} samples, DDIM with {STEPS} steps, seed {SEED}, ± one standard error; classifiers on the
+10,000 test images. accuracy: the share that the evaluation classifier reads as the requested class.
+confident: the share to which it gives one class with more than 0.9. frechet: the squared distance
+in its features, against the 60,000 training images, in units of what {N:,} real test images get:
+classes as they come for ddpm, of every class the same number for unet, as its samples are. _w1,
+_w0: at this w. background_noise_percent: pixels in the corners that are not black. finds_: of 1,000
+test images, drawn at random, how many find a sentence with the right word, among all 270.
+held_out_, seen_: pairs of digit and style that training never saw, and the others, from sentences
+at w = {W_OF_WORDS:g}; _in_bin: in the requested third. Weights are float16, the schedule's betas
+float64.
+
+| file | trained by | images seen | minutes | precision | seed | measured |
+|---|---|---|---|---|---|---|"""
+
+
 def as_markdown(metadata: Mapping[str, dict]) -> str:
     """data/weights/README.md from the metadata of the files."""
-    lines = [
-        "# The pretrained weights",
-        "",
-        "Made by `make train`; this page from the files' own metadata, which holds what was measured:",
-        f"n = {N:,} samples, DDIM with {STEPS} steps, seed {SEED}, ± one standard error; classifiers on the 10,000 test images.",
-        "accuracy: the share that the evaluation classifier reads as the requested class. confident: the share to which it gives",
-        "one class with more than 0.9. frechet: the squared distance in its features, against the 60,000 training images, in",
-        f"units of what {N:,} real test images get: classes as they come for ddpm, of every class the same number for unet, as",
-        "its samples are. _w1, _w0: at this w. background_noise_percent: pixels in the corners that are not black. finds_: of",
-        "1,000 test images, drawn at random, how many find a sentence with the right word, among all 270. held_out_, seen_:",
-        "pairs of digit and style that training never saw, and the others, from sentences at",
-        f"w = {W_OF_WORDS:g}; _in_bin: in the requested third. Weights are float16, the schedule's betas float64.",
-        "",
-        "| file | trained by | images seen | minutes | precision | seed | measured |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = [PAGE]
     for name, fact in metadata.items():
         recipe = f"{fact['recipe']['steps']:,} steps of {fact['recipe']['batch']}"
-        how = f"{fact['device']}, {fact['precision']}"
-        cells = [
-            f"{name}.safetensors",
-            recipe,
-            f"{fact['images_seen']:,}",
-            fact["minutes"],
-            how,
-            fact["seed"],
-            as_text(fact["quality"]),
-        ]
+        seen, how = f"{fact['images_seen']:,}", f"{fact['device']}, {fact['precision']}"
+        measured = as_text(fact["quality"])
+        cells = (f"{name}.safetensors", recipe, seen, fact["minutes"], how, fact["seed"], measured)
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     (data,) = {fact["data_sha256"] for fact in metadata.values()}
     return "\n".join([*lines, "", f"All were trained on the data set with SHA-256 {data}.", ""])
 
 
 def main(chosen: Sequence[str] = (), folder: Path = PRETRAINED) -> None:
-    """Measure the chosen models in the folder (default: all), write what was found into their files, and all into README.md."""
+    """Measure the chosen models in the folder (default: all); rewrite their files and the page."""
     models = {name: load(name, folder / f"{name}.safetensors") for name in RECIPES}
     for model in models.values():
         model.net.to(device())

@@ -1,4 +1,6 @@
-"""CFG and CG with fresh noise in every DDIM step, eta = 1: python -m minidiff.experiments.stochastic_sampling FILE"""
+"""CFG and CG with fresh noise in every DDIM step, eta = 1: python -m
+minidiff.experiments.stochastic_sampling FILE
+"""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,8 @@
-"""What sentences are worth: how well the contrastive encoder finds, and how well digits drawn from sentences follow them.
+"""What sentences are worth: how well the contrastive encoder finds, and how well digits drawn from
+sentences follow them.
 
-python -m minidiff.experiments.text_guidance FILE draws with the pretrained U-Net at several w and writes a row for each.
+python -m minidiff.experiments.text_guidance FILE draws with the pretrained U-Net at several w and
+writes a row for each.
 """
 
 import math
@@ -9,15 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minidiff.datasets.captions import ATTRIBUTES, UNSAID, Described, bins, describe, is_held_out, sentences
+from minidiff.datasets.captions import (
+    ATTRIBUTES,
+    UNSAID,
+    Described,
+    bins,
+    describe,
+    is_held_out,
+    sentences,
+)
 from minidiff.datasets.mnist import Digits, load_digits
 from minidiff.datasets.strokes import strokes
 from minidiff.evaluation.metrics import class_accuracy, share_error
-from minidiff.experiments.rows import write
+from minidiff.evaluation.results import write_results
 from minidiff.sampling import cfg_text, generate
 from minidiff.settings import device
 from minidiff.symbols import Features, Images
@@ -26,12 +37,15 @@ from minidiff.training.sentences import to_tokens
 
 EVERY = torch.cartesian_prod(torch.arange(10), *[torch.arange(3)] * 3)  # all 270 full descriptions
 STYLES = (1, 2)  # the columns of Described that are asked for and measured: thickness and slant
-MET = ("accuracy", "thickness_in_bin", "slant_in_bin")  # the shares of a Row; each has its "..._error"
+# the shares of a Row; each has its "..._error"
+MET = ("accuracy", "thickness_in_bin", "slant_in_bin")
 SCALES, N, STEPS, SEED = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), 1_000, 50, 0
 
 
 class Retrieval(NamedTuple):
-    """Shares of queries whose best match is right, in the order of ATTRIBUTES, both ways; and how many queries there were."""
+    """Shares of queries whose best match is right, in the order of ATTRIBUTES, both ways; and
+    how many queries there were.
+    """
 
     sentence_for_image: Float[Tensor, "4"]
     image_for_sentence: Float[Tensor, "4"]
@@ -40,7 +54,8 @@ class Retrieval(NamedTuple):
 
 
 def retrieval(text: Checkpoint, digits: Digits, n: int = 1_000) -> Retrieval:
-    """The first n images against all 270 full sentences: the best sentence for every image, the best image for every sentence.
+    """The first n images against all 270 full sentences: the best sentence for every image, the
+    best image for every sentence.
 
     A sentence that is true of none of these images is not asked.
     """
@@ -57,14 +72,20 @@ def retrieval(text: Checkpoint, digits: Digits, n: int = 1_000) -> Retrieval:
 
 def plainly(described: Described) -> list[str]:
     """One English sentence a row, always in the same form: "a bold, slim seven, leaning left"."""
-    return sentences(described, torch.tensor([0.0] * 4 + [0.0, 0.0, 1.0, 0.0]).repeat(len(described), 1))
+    return sentences(
+        described, torch.tensor([0.0] * 4 + [0.0, 0.0, 1.0, 0.0]).repeat(len(described), 1)
+    )
 
 
 def pairs(held_out: bool) -> Described:
-    """A digit and one end of its thickness or slant, nothing else said: the 10 that training never saw, or the other 30."""
+    """A digit and one end of its thickness or slant, nothing else said: the 10 that training
+    never saw, or the other 30.
+    """
     rows = torch.full((40, len(ATTRIBUTES)), UNSAID)
     for row, (digit, column, value) in zip(
-        rows, torch.cartesian_prod(torch.arange(10), torch.tensor(STYLES), torch.tensor([0, 2])), strict=True
+        rows,
+        torch.cartesian_prod(torch.arange(10), torch.tensor(STYLES), torch.tensor([0, 2])),
+        strict=True,
     ):
         row[0], row[column] = digit, value
     return rows[is_held_out(rows) == held_out]
@@ -77,11 +98,13 @@ def asked_for(held_out: bool, n: int) -> Described:
 
 
 class Row(NamedTuple):
-    """n images of pairs, as many of each, drawn at w or real: class accuracy, and for each style how well it is met, with errors.
+    """n images of pairs, as many of each, drawn at w or real: class accuracy, and for each style
+    how well it is met, with errors.
 
-    in_bin: the share in the third that was asked for; real images: 1. shift: mean where the high end was asked for minus mean
-    where the low end was, in standard deviations of the data; correlation: of the end and the measured number. Both count from
-    the mean of the digit's training images, so that a digit which is thick by nature is no success.
+    in_bin: the share in the third that was asked for; real images: 1. shift: mean where the high
+    end was asked for minus mean where the low end was, in standard deviations of the data;
+    correlation: of the end and the measured number. Both count from the mean of the digit's
+    training images, so that a digit which is thick by nature is no success.
     """
 
     pairs: str
@@ -104,7 +127,9 @@ class Row(NamedTuple):
 
 
 class Ruler(NamedTuple):
-    """Every measure's mean for each digit of the training set, its standard deviation over all; the evaluation classifier."""
+    """Every measure's mean for each digit of the training set, its standard deviation over all;
+    the evaluation classifier.
+    """
 
     means: Float[Tensor, "10 3"]
     spread: Float[Tensor, "3"]
@@ -120,16 +145,25 @@ def ruler(evaluator: Checkpoint) -> Ruler:
 
 
 def measured_row(by: Ruler, x_0: Images, asked: Described, name: str, w: float | str) -> Row:
-    """How well images follow what was asked: rows of `asked` name a digit and one end of one style."""
+    """How well images follow what was asked: rows of `asked` name a digit and one end of one
+    style.
+    """
     verdict = class_accuracy(by.evaluator, x_0, asked[:, 0].to(x_0.device))
     shown = strokes(x_0).cpu()
     found: list[float] = []
     for column in STYLES:
         named = asked[:, column] != UNSAID
         high = asked[named, column] == 2
-        from_mean = (shown[named, column - 1] - by.means[asked[named, 0], column - 1]) / by.spread[column - 1]
+        from_mean = (shown[named, column - 1] - by.means[asked[named, 0], column - 1]) / by.spread[
+            column - 1
+        ]
         hits = int((bins(shown[named])[:, column - 1] == asked[named, column]).sum())
-        found += [hits / len(high), share_error(hits, len(high)), *_shift(from_mean, high), *_correlation(from_mean, high)]
+        found += [
+            hits / len(high),
+            share_error(hits, len(high)),
+            *_shift(from_mean, high),
+            *_correlation(from_mean, high),
+        ]
     found = [verdict.accuracy, verdict.accuracy_error, *found]
     return Row(name, w, len(x_0), *(round(value, 4) for value in found))
 
@@ -137,18 +171,31 @@ def measured_row(by: Ruler, x_0: Images, asked: Described, name: str, w: float |
 def drawn(text_unet: Checkpoint, asked: Described, w: float, seed: int = SEED) -> Images:
     """An image for every row, from its plain English sentence."""
     tokens = to_tokens(plainly(asked)).to(device())
-    return generate(lambda rows: cfg_text(text_unet, rows, w), tokens, text_unet.schedule, STEPS, seed=seed)
+    return generate(
+        lambda rows: cfg_text(text_unet, rows, w), tokens, text_unet.schedule, STEPS, seed=seed
+    )
 
 
-def rows(text_unet: Checkpoint, by: Ruler, scales: tuple[float, ...] = SCALES, n: int = N) -> Iterator[Row]:
-    """Real test images first (one that shows two pairs counts twice, in errors too), then every w; held-out pairs, seen ones."""
+def rows(
+    text_unet: Checkpoint, by: Ruler, scales: tuple[float, ...] = SCALES, n: int = N
+) -> Iterator[Row]:
+    """Real test images first (one that shows two pairs counts twice, in errors too), then every
+    w; held-out pairs, seen ones.
+    """
     test = load_digits("test")
     shown = describe(test.x_0(), test.labels)
     for held_out, name in ((True, "held out"), (False, "seen")):
         wanted = pairs(held_out)
         fits = ((shown[:, None] == wanted) | (wanted == UNSAID)).all(dim=2)  # (images, pairs)
-        image = torch.cat([column.nonzero()[: int(fits.sum(dim=0).min()), 0] for column in fits.T])  # as many of every pair
-        yield measured_row(by, test.x_0(image).to(device()), wanted.repeat_interleave(len(image) // len(wanted), 0), name, "real")
+        # as many of every pair
+        image = torch.cat([column.nonzero()[: int(fits.sum(dim=0).min()), 0] for column in fits.T])
+        yield measured_row(
+            by,
+            test.x_0(image).to(device()),
+            wanted.repeat_interleave(len(image) // len(wanted), 0),
+            name,
+            "real",
+        )
         for w in scales:
             asked = asked_for(held_out, n)
             yield measured_row(by, drawn(text_unet, asked, w), asked, name, w)
@@ -156,33 +203,39 @@ def rows(text_unet: Checkpoint, by: Ruler, scales: tuple[float, ...] = SCALES, n
 
 def read_rows(path: str | Path) -> list[Row]:
     """The rows that `main` wrote; "real" stays a word, all else becomes numbers."""
-    lines = Path(path).read_text().splitlines()[2:]
-    fields = [line.split(",") for line in lines]
-    return [Row(name, w if w == "real" else float(w), int(n), *map(float, rest)) for name, w, n, *rest in fields]
+    table = pd.read_csv(path, skiprows=1, converters={"w": _scale})
+    return [Row(*row) for row in table.itertuples(index=False)]
+
+
+def _scale(text: str) -> float | str:
+    return text if text == "real" else float(text)
 
 
 def as_table(rows: list[Row], scales: tuple[float, ...] = (0.0, 2.0, 5.0)) -> str:
     """Shares in per cent at these w as a markdown table."""
-    lines = ["| pairs | w | digit class accuracy (%) | thickness met (%) | slant met (%) |", "|---|---|---|---|---|"]
+    heads = "| pairs | w | digit class accuracy (%) | thickness met (%) | slant met (%) |"
+    lines = [heads, "|---|---|---|---|---|"]
     for row in rows:
         if row.w in scales:
             value = row._asdict()
-            shares = ((value[what], value[f"{what}_error"]) for what in MET)
-            lines.append(f"| {row.pairs} | {row.w:g} | {' | '.join(f'{100 * p:.1f} ± {100 * e:.1f}' for p, e in shares)} |")
+            shares = ((100 * value[what], 100 * value[f"{what}_error"]) for what in MET)
+            cells = " | ".join(f"{share:.1f} ± {error:.1f}" for share, error in shares)
+            lines.append(f"| {row.pairs} | {row.w:g} | {cells} |")
     return "\n".join(lines)
 
 
 def main(path: Path) -> None:
-    """Measure, print, and write the rows after each one beside the file, which they replace when all are there."""
+    """Measure, print, and write the rows beside the file, which they replace when all are there."""
     models = {name: load(name) for name in ("text_unet", "evaluator")}
     for model in models.values():
         model.net.to(device())
+    how = f"DDIM {STEPS} steps, seed {SEED}"
+    comment = f"python -m minidiff.experiments.text_guidance {path.name}: {how}"
     done, part = [], path.with_name(f"{path.name}.part")
     for row in rows(models["text_unet"], ruler(models["evaluator"])):
         done.append(row)
         print(row, flush=True)
-        comment = f"python -m minidiff.experiments.text_guidance {path.name}: DDIM {STEPS} steps, seed {SEED}"
-        write(part, comment, Row._fields, [one._asdict() for one in done])
+        write_results(part, comment, pd.DataFrame(done))
     part.replace(path)
 
 
@@ -197,7 +250,9 @@ def _shift(values: Tensor, high: Tensor) -> tuple[float, float]:
 
 
 def _correlation(values: Tensor, high: Tensor) -> tuple[float, float]:
-    """r, and its standard error where both ends are asked for equally often and values are normal at each   [Tate 1954]"""
+    """r, and its standard error where both ends are asked for equally often and values are
+    normal at each   [Tate 1954]
+    """
     r = float(torch.corrcoef(torch.stack([values, high.to(values.dtype)]))[0, 1])
     return r, (1 - r * r) * math.sqrt((1 - r * r / 2) / (len(values) - 2))
 

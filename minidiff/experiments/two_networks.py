@@ -1,7 +1,9 @@
-"""CFG with ddpm, a network of its own, as the unconditional one: python -m minidiff.experiments.two_networks FILE
+"""CFG with ddpm, a network of its own, as the unconditional one: python -m
+minidiff.experiments.two_networks FILE
 
-Ho & Salimans name this way and take one network because it is simpler [2022, sec. 3.2]. two_networks.csv: everywhere;
-interval.csv: in 200 < t <= 900, beside one network in 200 < t <= 800, at w = 1.
+Ho & Salimans name this way and take one network because it is simpler [2022, sec. 3.2].
+two_networks.csv: everywhere; interval.csv: in 200 < t <= 900, beside one network in 200 < t <= 800,
+at w = 1.
 """
 
 import sys
@@ -22,8 +24,13 @@ from minidiff.training.checkpoints import Checkpoint, load, same_origin
 SETTINGS = {"two_networks": Setting((1.25, 2.0, 4.0, 10.0), seeds=2), "interval": Setting((2.0,))}
 
 
-def two_networks(unet: Checkpoint, ddpm: Checkpoint, combine: Combine, y: Labels, w: float) -> Denoiser:
-    """combine(eps_cond, eps_ddpm, w). Raises InputError unless both were trained on the same data with the same schedule."""
+def two_networks(
+    unet: Checkpoint, ddpm: Checkpoint, combine: Combine, y: Labels, w: float
+) -> Denoiser:
+    """combine(eps_cond, eps_ddpm, w).
+
+    Raises InputError unless both were trained on the same data with the same schedule.
+    """
     same_origin(unet, ddpm)
     return clipped(combine(predictions(unet, y)[0], bind(ddpm.net["unet"]), w), unet.schedule)
 
@@ -32,7 +39,11 @@ def methods(table: str, unet: Checkpoint, ddpm: Checkpoint) -> dict[str, Method]
     """What a table holds, by the names that they have in its file."""
     both, schedule = (unet, ddpm), unet.schedule
     if table == "two_networks":
-        return {"two networks": Method(drawing(partial(two_networks, *both, classifier_free), schedule), both)}
+        return {
+            "two networks": Method(
+                drawing(partial(two_networks, *both, classifier_free), schedule), both
+            )
+        }
     one = combined(unet, partial(limited, low=200, high=800))
     two = partial(two_networks, *both, partial(limited, low=200, high=900))
     return {

@@ -1,9 +1,11 @@
-"""Digits that nobody asked for: python -m minidiff.experiments.unconditional FILE [test] [full] [live]
+"""Unconditional generation: python -m minidiff.experiments.unconditional FILE [test] [full] [live]
 
-test: real digits. full: the shipped network; live: a lesson's run of the same recipe. Both are kept away from a weaker self,
-eps_good + w (eps_good - eps_weak) [autoguidance, Karras 2024, 2406.02507]: for full the same recipe after 400 steps, for live the
-same run's own average as it stood after some of its steps, which costs no training. n = 1,000, DDIM with 50 steps, eta = 0 and 1
-(stochastic sampling), seed 0. Rows in the file are kept when the command is interrupted, and are not made again.
+test: real digits. full: the pretrained network; live: a lesson's run of the same recipe. Both are
+guided by a weaker one, eps_good + w (eps_good - eps_weak) [autoguidance, Karras 2024, 2406.02507]:
+for full the same recipe after 400 steps, for live the same run's own average as it stood after some
+of its steps, which costs no training. n = 1,000, DDIM with 50 steps, eta = 0 and 1 (stochastic
+sampling), seed 0. Rows in the file are kept when the command is interrupted, and are not made
+again.
 """
 
 import copy
@@ -12,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from minidiff.datasets.mnist import load_digits
 from minidiff.diffusion.variants import autoguided
 from minidiff.evaluation.metrics import features_of, manifold, precision_recall
 from minidiff.evaluation.reference import Reference, reference
+from minidiff.evaluation.results import kept_rows, write_results
 from minidiff.experiments.model_cards import STEPS, N, of_unconditional, unconditional_samples
-from minidiff.experiments.rows import kept, write
 from minidiff.experiments.variants import weakened
 from minidiff.nets.unet import bind
 from minidiff.settings import device
@@ -28,23 +32,32 @@ from minidiff.training.recipes import LIVE, RECIPES
 
 
 class Setting(NamedTuple):
-    """The steps of the weaker self that the network is kept away from, how much (w), and eta of the DDIM steps."""
+    """How it is sampled."""
 
-    weak_steps: int
-    w: float
-    eta: float
+    weak_steps: int  # of training of the weaker network
+    w: float  # of autoguidance; 0 is the network alone
+    eta: float  # of the DDIM steps
 
 
 WEAK_OF_FULL = 400
 PAIRS = ((300, 0.0), (300, 1.0), (300, 2.0), (300, 3.0), (150, 2.0))
-SETTINGS = {  # w = 0 is the network alone
+SETTINGS = {
     "test": (Setting(0, 0.0, 0.0),),
-    "full": tuple(Setting(WEAK_OF_FULL, w, eta) for eta in (0.0, 1.0) for w in (0.0, 1.0, 2.0, 3.0)),
+    "full": tuple(
+        Setting(WEAK_OF_FULL, w, eta) for eta in (0.0, 1.0) for w in (0.0, 1.0, 2.0, 3.0)
+    ),
     "live": tuple(Setting(*pair, eta) for eta in (0.0, 1.0) for pair in PAIRS),
 }
 PLACES = [(network, setting) for network, settings in SETTINGS.items() for setting in settings]
-FOUND = ("confident", "confident_error", "frechet", "precision", "recall", "background_noise_percent")
-FIELDS = ("network", *Setting._fields, *FOUND)
+FOUND = [
+    "confident",
+    "confident_error",
+    "frechet",
+    "precision",
+    "recall",
+    "background_noise_percent",
+]
+FIELDS = ["network", *Setting._fields, *FOUND]
 Drawing = Callable[[Setting], Images]
 
 
@@ -62,55 +75,66 @@ def drawing(network: str, by: Reference) -> Drawing:
 
 
 def stages(network: str) -> dict[int, Denoiser]:
-    """The network as eps(x_t, t), under 0, and its weaker ones under their numbers of steps. Trains what is not shipped."""
+    """The network as eps(x_t, t), under 0, and its weaker ones under their numbers of steps.
+
+    Trains what is not shipped.
+    """
     if network == "full":
         nets = {0: load("ddpm").net, WEAK_OF_FULL: weakened(WEAK_OF_FULL, "ddpm").net}
     else:
-        recipe, wanted, nets = LIVE["ddpm"], {setting.weak_steps for setting in SETTINGS[network]}, {}
+        recipe = LIVE["ddpm"]
+        wanted = {setting.weak_steps for setting in SETTINGS[network]}
+        nets = {}
         for state in training_steps(recipe, load_digits("train")):
             if state.step in wanted or state.step == recipe.steps:
                 nets[state.step] = copy.deepcopy(state.average)
         nets[0] = nets.pop(recipe.steps)
-    return {steps: bind(net.eval().requires_grad_(False).to(device())["unet"]) for steps, net in nets.items()}
+    return {
+        steps: bind(net.eval().requires_grad_(False).to(device())["unet"])
+        for steps, net in nets.items()
+    }
 
 
 def measured(x_0: Images, network: str, setting: Setting, by: Reference) -> dict:
     """One row: what these images are worth."""
     found = of_unconditional(x_0, by)
-    found["precision"], found["recall"] = precision_recall(by.manifold, manifold(features_of(by.evaluator, x_0)))
-    return {"network": network, **setting._asdict()} | {key: round(value, 4) for key, value in found.items()}
+    features = manifold(features_of(by.evaluator, x_0))
+    found["precision"], found["recall"] = precision_recall(by.manifold, features)
+    rounded = {key: round(value, 4) for key, value in found.items()}
+    return {"network": network, **setting._asdict(), **rounded}
 
 
 def as_table(rows: list[dict]) -> str:
     """The rows of the file as a markdown table."""
-    heads = ("network", "away from", "w", "eta", "confident (%)", "Frechet / real", "recall", "background noise (%)")
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    heads = ("network", "away from", "w", "eta", "confident (%)", "Frechet / real", "recall")
+    lines = [f"| {' | '.join(heads)} | background noise (%) |", "|---" * 8 + "|"]
     for row in rows:
-        sure = f"{100 * float(row['confident']):.1f} ± {100 * float(row['confident_error']):.1f}"
-        away = f"{row['weak_steps']} steps" if float(row["w"]) else ""
-        found = (
-            f"{sure} | {float(row['frechet']):.2f} | {float(row['recall']):.2f} | {float(row['background_noise_percent']):.1f}"
-        )
-        lines.append(f"| {row['network']} | {away} | {float(row['w']):g} | {float(row['eta']):g} | {found} |")
+        weaker = f"{row['weak_steps']} steps" if row["w"] else ""
+        share = f"{100 * row['confident']:.1f} ± {100 * row['confident_error']:.1f}"
+        rest = f"{row['frechet']:.2f} | {row['recall']:.2f} | {row['background_noise_percent']:.1f}"
+        how = f"{row['network']} | {weaker} | {row['w']:g} | {row['eta']:g}"
+        lines.append(f"| {how} | {share} | {rest} |")
     return "\n".join(lines)
 
 
 def main(path: Path, *chosen: str) -> None:
-    """Make every row of the chosen networks that is not yet in the file; print it; write the file after every row."""
-    rows, by = kept(path), reference(load("evaluator"))
+    """Make the missing rows of the chosen networks; print each; then write the whole file."""
+    rows, by = kept_rows(path), reference(load("evaluator"))
+    how = f"n = {N}; DDIM {STEPS} steps; seed 0; frechet in floors"
+    comment = f"python -m minidiff.experiments.unconditional {path.name}: {how}"
     for network in chosen or SETTINGS:
-        missing = [setting for setting in SETTINGS[network] if (network, setting) not in map(_place, rows)]
+        there = [_place(row) for row in rows]
+        missing = [setting for setting in SETTINGS[network] if (network, setting) not in there]
         draw = drawing(network, by) if missing else None
         for setting in missing:
             rows.append(measured(draw(setting), network, setting, by))
             print(rows[-1], flush=True)
             rows.sort(key=lambda row: PLACES.index(_place(row)))
-            how = f"n = {N}; DDIM {STEPS} steps; seed 0; frechet in floors"
-            write(path, f"python -m minidiff.experiments.unconditional {path.name}: {how}", FIELDS, rows)
+            write_results(path, comment, pd.DataFrame(rows, columns=FIELDS))
 
 
 def _place(row: dict) -> tuple[str, Setting]:
-    return row["network"], Setting(int(row["weak_steps"]), float(row["w"]), float(row["eta"]))
+    return row["network"], Setting(int(row["weak_steps"]), row["w"], row["eta"])
 
 
 if __name__ == "__main__":

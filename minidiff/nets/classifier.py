@@ -1,4 +1,4 @@
-"""Two classifiers that never share weights: one of noisy images, which guides, and the clean evaluator, which only counts."""
+"""Two classifiers that share no weights: one of noisy images, which guides; one that evaluates."""
 
 import torch.nn.functional as F
 from torch import nn
@@ -8,10 +8,10 @@ from minidiff.symbols import Features, Images, Labels, Logits, LogProb, LogProbs
 
 
 class NoisyClassifier(nn.Module):
-    """Logits of p(y | x_t) at noise level t: the U-Net's way down, one level deeper, then a mean over places
+    """Logits of p(y | x_t), conditioned on t: the U-Net's way down, one level deeper, mean-pooled
 
-    [after Dhariwal & Nichol 2021, sec. 4, who pool by attention]. Conditioned on t. Without BatchNorm and dropout rows never
-    see each other.
+    [after Dhariwal & Nichol 2021, sec. 4, who pool by attention]. Without BatchNorm and dropout
+    rows never see each other.
     """
 
     def __init__(self, classes: int = 10, width: int = 32):
@@ -21,7 +21,7 @@ class NoisyClassifier(nn.Module):
         self.conv_in = nn.Conv2d(4, width, 3, padding=1)
         self.block_1 = ResidualBlock(width, width, dim)
         self.downsample_1 = nn.Conv2d(width, wide, 3, stride=2, padding=1)
-        self.block_2 = nn.ModuleList([ResidualBlock(wide, wide, dim), ResidualBlock(wide, wide, dim)])
+        self.block_2 = nn.ModuleList([ResidualBlock(wide, wide, dim) for _ in range(2)])
         self.downsample_2 = nn.Conv2d(wide, 2 * wide, 3, stride=2, padding=1)
         self.block_3 = ResidualBlock(2 * wide, 2 * wide, dim)
         self.norm = nn.GroupNorm(GROUPS, 2 * wide)
@@ -38,21 +38,26 @@ class NoisyClassifier(nn.Module):
 
 
 class EvaluationClassifier(nn.Module):
-    """Logits of p(y | x_0) for clean images: a plain CNN. It counts what samples show and takes no part in guiding."""
+    """Logits of p(y | x_0) for clean images: a plain CNN, which takes no part in guiding."""
 
     def __init__(self, classes: int = 10, width: int = 32):
         super().__init__()
 
         def stage(c_in: int, c_out: int) -> list[nn.Module]:
-            convs = [nn.Conv2d(c_in, c_out, 3, padding=1), nn.Conv2d(c_out, c_out, 3, padding=1)]
-            return [layer for conv in convs for layer in (conv, nn.GroupNorm(GROUPS, c_out), nn.SiLU())] + [nn.MaxPool2d(2)]
+            layers = []
+            for c in (c_in, c_out):
+                conv = nn.Conv2d(c, c_out, 3, padding=1)
+                layers += [conv, nn.GroupNorm(GROUPS, c_out), nn.SiLU()]
+            return [*layers, nn.MaxPool2d(2)]
 
-        self.trunk = nn.Sequential(*stage(1, width), *stage(width, 2 * width), *stage(2 * width, 4 * width), nn.Flatten())
+        self.trunk = nn.Sequential(
+            *stage(1, width), *stage(width, 2 * width), *stage(2 * width, 4 * width), nn.Flatten()
+        )
         self.neck = nn.Linear(4 * width * 3 * 3, 128)
         self.head = nn.Linear(128, classes)
 
     def features(self, x_0: Images) -> Features:
-        """What the last layer sees of clean images: 128 numbers, in which the Frechet distance is measured."""
+        """The 128 numbers before the last layer, in which the Frechet distance is measured."""
         return F.silu(self.neck(self.trunk(x_0)))
 
     def forward(self, x_0: Images) -> Logits:
@@ -60,7 +65,7 @@ class EvaluationClassifier(nn.Module):
 
 
 def log_prob_of(classifier: nn.Module, y: Labels) -> LogProb:
-    """log f_phi(y | x_t), the classifier's log-probability of these labels, one for each row of x_t."""
+    """log f_phi(y | x_t), the classifier's log-probability of these labels, one for each row."""
 
     def log_prob(x_t: Images, t: Steps) -> LogProbs:
         chosen = y[:, None].clone()  # a clone: autograd may not keep what inference mode made

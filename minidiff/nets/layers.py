@@ -1,4 +1,4 @@
-"""The layers that every network here is made of: time features, the residual block, self-attention, the global mixer."""
+"""The layers of all networks: time features, residual block, attention, global mixer."""
 
 import math
 from typing import NamedTuple, TypeVar
@@ -17,7 +17,7 @@ Vectors = Float[Tensor, "batch numbers"]
 
 
 class Words(NamedTuple):
-    """The condition c of a sentence, word by word: a vector for every token, and which tokens are no padding."""
+    """The condition c of a sentence: a vector for every token, and which tokens are no padding."""
 
     states: Float[Tensor, "batch tokens dim"]
     mask: Bool[Tensor, "batch tokens"]
@@ -28,15 +28,16 @@ GROUPS = 8  # GroupNorm, never BatchNorm: the gradient of one row must not see t
 
 
 def time_features(t: Steps, dim: int) -> Embedding:
-    """[cos(t f_i), sin(t f_i)] with f_i = 10000^(-i / (dim / 2)), i = 0..dim/2 - 1   [Vaswani 2017, sec. 3.5]"""
+    """[cos(t f_i), sin(t f_i)], f_i = 10000^(-i / (dim/2)), i < dim/2   [Vaswani 2017, sec. 3.5]"""
     half = dim // 2
-    frequency = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    i = torch.arange(half, dtype=torch.float32, device=t.device)
+    frequency = torch.exp(-math.log(10_000) / half * i)
     angle = t.float()[:, None] * frequency  # (batch, half)
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
 class TimeEmbedding(nn.Module):
-    """A small MLP of time_features(t), plus a linear map of the condition vector c where there is one: it enters every block."""
+    """A small MLP of time_features(t), plus a linear map of c if there is one, for every block."""
 
     def __init__(self, dim: int, c_dim: int = 0):
         super().__init__()
@@ -50,7 +51,10 @@ class TimeEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x): two 3 x 3 convolutions; the embedding scales and shifts the second norm   [Dhariwal & Nichol 2021, sec. 3]"""
+    """x + f(x): two 3 x 3 convolutions; the embedding scales and shifts the second norm
+
+    [Dhariwal & Nichol 2021, sec. 3: adaptive group normalization]
+    """
 
     def __init__(self, c_in: int, c_out: int, dim: int):
         super().__init__()
@@ -68,7 +72,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """x + attention over all places of the map, softmax(q k^T / sqrt(d)) v   [Vaswani 2017, eq. 1]"""
+    """x + attention over all places, softmax(q k^T / sqrt(d)) v   [Vaswani 2017, eq. 1]"""
 
     def __init__(self, channels: int, heads: int = 4):
         super().__init__()
@@ -79,43 +83,60 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Maps) -> Maps:
         batch, channels, height, width = x.shape
-        qkv = self.to_qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
-        q, k, v = qkv.transpose(-1, -2).unbind(dim=1)  # each (batch, heads, places, channels / heads)
+        shape = batch, 3, self.heads, channels // self.heads, height * width
+        qkv = self.to_qkv(self.norm(x)).reshape(shape)
+        q, k, v = qkv.transpose(-1, -2).unbind(
+            dim=1
+        )  # each (batch, heads, places, channels / heads)
         h = F.scaled_dot_product_attention(q, k, v)
         return x + self.to_out(h.transpose(-1, -2).reshape(batch, channels, height, width))
 
 
 class CrossAttention(nn.Module):
-    """x + attention from every place of the map to the words of a sentence, never to padding   [Rombach 2022, sec. 3.3]"""
+    """x + attention from every place to the words, never to padding   [Rombach 2022, sec. 3.3]"""
 
     def __init__(self, channels: int, words_dim: int, heads: int = 4):
         super().__init__()
         self.heads = heads
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.to_q, self.to_kv = nn.Conv2d(channels, channels, 1), nn.Linear(words_dim, 2 * channels)
+        self.to_q = nn.Conv2d(channels, channels, 1)
+        self.to_kv = nn.Linear(words_dim, 2 * channels)
         self.to_out = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Maps, words: Words) -> Maps:
         batch, channels, height, width = x.shape
-        q = self.to_q(self.norm(x)).reshape(batch, self.heads, channels // self.heads, height * width).transpose(-1, -2)
-        kv = self.to_kv(words.states).unflatten(-1, (2, self.heads, channels // self.heads))
+        dim = channels // self.heads
+        q = self.to_q(self.norm(x)).reshape(batch, self.heads, dim, height * width)
+        q = q.transpose(-1, -2)
+        kv = self.to_kv(words.states).unflatten(-1, (2, self.heads, dim))
         k, v = kv.permute(2, 0, 3, 1, 4)  # each (batch, heads, words, channels / heads)
         h = F.scaled_dot_product_attention(q, k, v, attn_mask=words.mask[:, None, None])
         return x + self.to_out(h.transpose(-1, -2).reshape(batch, channels, height, width))
 
 
 class GlobalMixer(nn.Module):
-    """x + g(x): the map squeezed to a few channels, dense layers over all their numbers at once, and back.
+    """x + g(x): the map squeezed to a few channels, dense layers over all of it, and back.
 
-    A convolution has the same weights everywhere, and our attention has no positions; a dense layer has weights of its own for
-    every pair of places, and where noise hides the strokes, only all pixels together show which digit it is.
+    A convolution has the same weights everywhere, and our attention has no positions; a dense layer
+    has weights of its own for every pair of places, and where noise hides the strokes, only all
+    pixels together show which digit it is.
     """
 
-    def __init__(self, channels: int, size: int, dim: int, squeezed: int = 8, hidden: int = 256, depth: int = 2):
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        dim: int,
+        squeezed: int = 8,
+        hidden: int = 256,
+        depth: int = 2,
+    ):
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.proj_in, self.proj_out = nn.Conv2d(channels, squeezed, 1), zeroed(nn.Conv2d(squeezed, channels, 1))
-        self.blocks = nn.ModuleList([DenseBlock(squeezed * size * size, hidden, dim) for _ in range(depth)])
+        self.proj_in = nn.Conv2d(channels, squeezed, 1)
+        self.proj_out = zeroed(nn.Conv2d(squeezed, channels, 1))
+        numbers = squeezed * size * size
+        self.blocks = nn.ModuleList([DenseBlock(numbers, hidden, dim) for _ in range(depth)])
 
     def forward(self, x: Maps, emb: Embedding) -> Maps:
         h = self.proj_in(self.norm(x))
@@ -126,12 +147,14 @@ class GlobalMixer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """x + f(x) for plain vectors: two linear layers; the embedding scales and shifts what is between them."""
+    """x + f(x) for vectors: two linear layers; the embedding scales and shifts what is between."""
 
     def __init__(self, numbers: int, hidden: int, dim: int):
         super().__init__()
-        self.norm, self.fc_in = nn.LayerNorm(numbers), nn.Linear(numbers, hidden)
-        self.emb_proj, self.fc_out = nn.Linear(dim, 2 * hidden), zeroed(nn.Linear(hidden, numbers))
+        self.norm = nn.LayerNorm(numbers)
+        self.fc_in = nn.Linear(numbers, hidden)
+        self.emb_proj = nn.Linear(dim, 2 * hidden)
+        self.fc_out = zeroed(nn.Linear(hidden, numbers))
 
     def forward(self, x: Vectors, emb: Embedding) -> Vectors:
         scale, shift = self.emb_proj(F.silu(emb)).chunk(2, dim=1)
@@ -139,7 +162,7 @@ class DenseBlock(nn.Module):
 
 
 def zeroed(layer: Layer) -> Layer:
-    """The layer with all parameters 0, so that a residual block starts as the identity   [as in the code of Ho 2020]"""
+    """The layer with all parameters 0: a residual block starts as the identity [Ho 2020's code]"""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,4 +1,4 @@
-"""Sentences as numbers: a vocabulary, a small transformer that reads a sentence, and what ties sentences to images."""
+"""Sentences as numbers: tokens, a small transformer, and the contrast of sentences and images."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ LONGEST = 24  # tokens, START and END included
 
 
 class TextEncoder(nn.Module):
-    """A vector for every token, and one for the sentence: a transformer   [Vaswani 2017; Radford 2021, sec. 2.4]
+    """A transformer, a vector for every token   [Vaswani 2017; Radford 2021, sec. 2.4]
 
-    Tokens look at all tokens of their sentence and never at padding: neither padding nor the other rows change an encoding.
-    The empty sentence is START, END: it has an encoding like any other.
+    Tokens attend to all tokens of their sentence and never to padding: neither padding nor the
+    other rows change an encoding. The empty sentence is START, END, encoded like any other.
     """
 
     def __init__(self, vocabulary: int, dim: int = 64, depth: int = 2, heads: int = 4):
@@ -31,7 +31,8 @@ class TextEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tokens) -> Words:
-        mask, h = tokens != PADDING, self.token_embedding(tokens) + self.position_embedding[: tokens.shape[1]]
+        mask = tokens != PADDING
+        h = self.token_embedding(tokens) + self.position_embedding[: tokens.shape[1]]
         for block in self.blocks:
             h = block(h, mask)
         return Words(self.norm(h), mask)
@@ -49,17 +50,19 @@ class TransformerBlock(nn.Module):
         self.heads = heads
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.to_qkv, self.to_out = nn.Linear(dim, 3 * dim), zeroed(nn.Linear(dim, dim))
-        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), zeroed(nn.Linear(4 * dim, dim)))
+        fc_in, fc_out = nn.Linear(dim, 4 * dim), zeroed(nn.Linear(4 * dim, dim))
+        self.mlp = nn.Sequential(fc_in, nn.GELU(), fc_out)
 
     def forward(self, h: States, mask: Tensor) -> States:
-        q, k, v = self.to_qkv(self.norm_1(h)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        looked = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])  # (batch, heads, tokens, dim / heads)
-        h = h + self.to_out(looked.transpose(1, 2).flatten(2))
+        qkv = self.to_qkv(self.norm_1(h)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, dim / heads)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        h = h + self.to_out(attended.transpose(1, 2).flatten(2))
         return h + self.mlp(self.norm_2(h))
 
 
 class Contrast(nn.Module):
-    """logits_ij = a cos(image_i, sentence_j): how well every image fits every sentence   [Radford 2021, fig. 3]
+    """logits_ij = a cos(image_i, sentence_j), the fit of image and sentence [Radford 2021, fig. 3]
 
     a = exp(log_scale) starts at 1 / 0.07, is learned, and stays below 100.
     """
@@ -74,7 +77,7 @@ class Contrast(nn.Module):
 
 
 def tokens_of(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> Tokens:
-    """START, the numbers of the words, END, then PADDING up to the longest: a row for each sentence, given as its words.
+    """A row for each sentence, given as its words: START, the words' numbers, END, then PADDING.
 
     Raises InputError for a sentence of more than LONGEST - 2 words.
     """
@@ -82,10 +85,12 @@ def tokens_of(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> 
     if longest > LONGEST - 2:
         raise InputError(f"A sentence may have {LONGEST - 2} words, got {longest}.")
     number = {word: i for i, word in enumerate(vocabulary, start=END + 1)}
-    rows = [torch.tensor([START, *(number[word] for word in words), END], device="cpu") for words in sentences]
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
+    rows = [[START, *(number[word] for word in words), END] for words in sentences]
+    tensors = [torch.tensor(row, device="cpu") for row in rows]
+    return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=PADDING)
 
 
 def at_end(words: Words, tokens: Tokens) -> Features:
     """The state of every row's END token."""
-    return words.states[torch.arange(len(tokens), device=tokens.device), (tokens == END).int().argmax(dim=1)]
+    rows = torch.arange(len(tokens), device=tokens.device)
+    return words.states[rows, (tokens == END).int().argmax(dim=1)]

@@ -1,7 +1,8 @@
 """The source article's two loops, P1 and P2, in its own code style, on this package.
 
-A thin facade with the names that such code uses: `scheduler.timesteps`, `scheduler.step(noise, t, x).prev_sample`,
-`unet(x, t, encoder_hidden_states=...).sample`, `text_encoder.text_encode(sentence)`. Whoever knows diffusers can read it.
+A thin facade with the names that such code uses: `scheduler.timesteps`, `scheduler.step(noise, t,
+x).prev_sample`, `unet(x, t, encoder_hidden_states=...).sample`,
+`text_encoder.text_encode(sentence)`. Whoever knows diffusers can read it.
 """
 
 from itertools import pairwise
@@ -21,17 +22,17 @@ from minidiff.symbols import Images, Labels
 from minidiff.training.checkpoints import Checkpoint
 from minidiff.training.sentences import to_tokens
 
-HiddenStates = Float[Tensor, "batch tokens dim"]  # padded to LONGEST tokens; the rows of padding are 0
+HiddenStates = Float[Tensor, "batch tokens dim"]  # padded to LONGEST tokens with rows of 0
 
 
 class UNetOutput(NamedTuple):
-    """What a U-Net gives: `sample` is the noise it guesses."""
+    """What a U-Net returns: `sample` is the predicted noise."""
 
     sample: Images
 
 
 class SchedulerOutput(NamedTuple):
-    """What a step gives: the less noisy images, the level they are at, and the clean images that the step aimed at."""
+    """What a step returns: the less noisy images, their level, and the prediction of x_0."""
 
     prev_sample: Images
     prev_timestep: int
@@ -39,32 +40,36 @@ class SchedulerOutput(NamedTuple):
 
 
 class ArticleUNet:
-    """unet(x, t) or unet(x, t, encoder_hidden_states=...): one level t for the whole batch; `.sample` is eps_hat."""
+    """unet(x, t) or unet(x, t, encoder_hidden_states=...), one t for a batch; sample: eps_hat."""
 
     def __init__(self, unet: nn.Module):
         self.unet = unet
 
-    def __call__(self, x: Images, t: int, encoder_hidden_states: HiddenStates | None = None) -> UNetOutput:
+    def __call__(
+        self, x: Images, t: int, encoder_hidden_states: HiddenStates | None = None
+    ) -> UNetOutput:
         c = encoder_hidden_states
         words = None if c is None else Words(c, c.abs().sum(dim=2) > 0)
         return UNetOutput(bind(self.unet, words)(x, batch_t(t, x)))
 
 
 class ArticleTextEncoder:
-    """text_encode("a thick seven"): a vector for every token, shape (1, 24, dim). "" is "no condition"."""
+    """text_encode("a thick seven"): a vector for every token, (1, 24, dim); "" is no condition."""
 
     def __init__(self, text: nn.Module):
         self.text = text
 
     def text_encode(self, sentence: str) -> HiddenStates:
         """Raises InputError for a word that the vocabulary lacks."""
+        device = next(self.text.parameters()).device
         with torch.no_grad():
-            states = self.text(to_tokens([sentence]).to(next(self.text.parameters()).device)).states
-        return torch.cat([states, states.new_zeros(1, LONGEST - states.shape[1], states.shape[2])], dim=1)
+            states = self.text(to_tokens([sentence]).to(device)).states
+        padding = states.new_zeros(1, LONGEST - states.shape[1], states.shape[2])
+        return torch.cat([states, padding], dim=1)
 
 
 class ArticleClassifier:
-    """get_class_guidance(x, t, y): grad log f_phi(y|x_t). It must be told t, which the article's call leaves out."""
+    """get_class_guidance(x, t, y): grad log f_phi(y|x_t). The article's call leaves out t."""
 
     def __init__(self, classifier: nn.Module):
         self.classifier = classifier
@@ -75,27 +80,33 @@ class ArticleClassifier:
 
 
 class DDIMScheduler:
-    """Deterministic DDIM steps   [Song 2020, eq. 12 with eta = 0]. Levels are ours: T..1, where diffusers counts T - 1..0.
+    """Deterministic DDIM steps   [Song 2020, eq. 12 with eta = 0]
 
-    clip_sample: the clean image is clamped to [-1, 1] and the noise made anew from it, as everywhere in this package.
+    Levels are ours: T..1, where diffusers counts T - 1..0. clip_sample: x_0_hat is clamped to
+    [-1, 1] and eps recomputed from it, as everywhere in this package.
     """
 
     def __init__(self, schedule: NoiseSchedule, steps: int = 50, clip_sample: bool = True):
         self.schedule, self.clip_sample = schedule, clip_sample
-        stops = ddim_timesteps(schedule, steps)
-        self.timesteps, self._below = stops[:-1], dict(pairwise(stops))
+        timesteps = ddim_timesteps(schedule, steps)
+        self.timesteps, self._prev = timesteps[:-1], dict(pairwise(timesteps))
 
     def step(self, noise: Images, t: int, x: Images) -> SchedulerOutput:
         """From level t to the next one in `timesteps`; after the last comes 0, the image."""
         eps_t = _clipped(noise, t, x, self.schedule) if self.clip_sample else noise
-        sample = ddim_step(x, (t, self._below[t]), eps_t, self.schedule)
+        sample = ddim_step(x, (t, self._prev[t]), eps_t, self.schedule)
         return SchedulerOutput(sample.x_t, sample.t, sample.x_0)
 
 
 class DDPMScheduler:
-    """Ancestral steps through all T levels with the small variance   [Ho 2020, Alg. 2]; clip_sample as in DDIMScheduler."""
+    """Ancestral steps through all T levels with the small variance   [Ho 2020, Alg. 2]
 
-    def __init__(self, schedule: NoiseSchedule, generator: torch.Generator, clip_sample: bool = True):
+    clip_sample as in DDIMScheduler.
+    """
+
+    def __init__(
+        self, schedule: NoiseSchedule, generator: torch.Generator, clip_sample: bool = True
+    ):
         self.schedule, self.generator, self.clip_sample = schedule, generator, clip_sample
         self.timesteps = list(range(schedule.T, 0, -1))
 
@@ -117,7 +128,9 @@ class Pipeline(NamedTuple):
 def pipeline(text_unet: Checkpoint, steps: int = 50) -> Pipeline:
     """U-Net, text encoder and DDIM scheduler of the trained model `words`."""
     return Pipeline(
-        ArticleUNet(text_unet.net["unet"]), ArticleTextEncoder(text_unet.net["text"]), DDIMScheduler(text_unet.schedule, steps)
+        ArticleUNet(text_unet.net["unet"]),
+        ArticleTextEncoder(text_unet.net["text"]),
+        DDIMScheduler(text_unet.schedule, steps),
     )
 
 
@@ -129,26 +142,30 @@ def class_guidance_loop(
     y: Labels,
     guidance_scale: float,
 ) -> Images:
-    """P1: a plain step, then guidance_scale times the classifier's gradient is added to the new image. Not M4: see lesson 06."""
+    """P1: a step without guidance, then + guidance_scale times the gradient. Not M4: lesson 06."""
     for t in scheduler.timesteps:
         with torch.no_grad():
             noise_pred = unet(x, t).sample
         out = scheduler.step(noise_pred, t, x)
-        x = out.prev_sample + guidance_scale * classifier.get_class_guidance(out.prev_sample, out.prev_timestep, y)
+        gradient_y = classifier.get_class_guidance(out.prev_sample, out.prev_timestep, y)
+        x = out.prev_sample + guidance_scale * gradient_y
     return x
 
 
-def text_to_image_loop(parts: Pipeline, x: Images, text: str, guidance_scale: float, negative: str = "") -> Images:
-    """P2: one image x of noise becomes what the text says; both conditions in one batch, combined by M7."""
+def text_to_image_loop(
+    parts: Pipeline, x: Images, text: str, guidance_scale: float, negative: str = ""
+) -> Images:
+    """P2: from noise x to an image of the text; both conditions in one batch, M7."""
     unet, text_encoder, scheduler = parts
     text_embeddings = text_encoder.text_encode(text)
     empty_embeddings = text_encoder.text_encode(negative)
     text_embeddings = torch.cat([empty_embeddings, text_embeddings])
     for t in scheduler.timesteps:
         with torch.no_grad():
-            noise_pred = unet(torch.cat([x, x]), t, encoder_hidden_states=text_embeddings).sample
-        noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
-        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+            out = unet(torch.cat([x, x]), t, encoder_hidden_states=text_embeddings)
+        noise_pred_uncond, noise_pred_text = out.sample.chunk(2)
+        difference = noise_pred_text - noise_pred_uncond
+        noise_pred = noise_pred_uncond + guidance_scale * difference
         x = scheduler.step(noise_pred, t, x).prev_sample
     return x
 

@@ -1,8 +1,9 @@
-"""Graded assignments: solved notebooks in, a student release out, by nbgrader. python -m minidiff.teaching.course assign
+"""Graded assignments: solved notebooks in, a student release out, by nbgrader.
 
     python -m minidiff.teaching.course assign [--course build/course] [--private FOLDER]
 
-Needs the extra `instructor`. notebooks/INSTRUCTORS.md says how to use it and what it cannot do; `teaching.grading` grades.
+Needs the extra `instructor`. notebooks/INSTRUCTORS.md says how to use it and what it cannot do;
+`teaching.grading` grades.
 """
 
 import argparse
@@ -24,17 +25,18 @@ HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
 ANNOUNCED = "# More tests run here when the assignment is graded."
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 CELL_SECONDS, MEMORY_GB = 60, 16
-CONFIG = f'''"""Written by minidiff.teaching.course assign. Edit it: it is written only where it is missing."""
+LOCKED_TEST = {"grade": True, "solution": False, "locked": True, "task": False, "schema_version": 3}
+CONFIG = f'''"""Written by minidiff.teaching.course assign, only where it is missing: edit it."""
 c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "minidiff"
-c.CourseDirectory.submitted_directory = "collected"  # make grade copies what lies in submitted/ to there
-c.Execute.timeout = {CELL_SECONDS}  # seconds for a cell, then it is interrupted and the next one runs
+c.CourseDirectory.submitted_directory = "collected"  # a copy of submitted/
+c.Execute.timeout = {CELL_SECONDS}  # seconds for a cell, then the next one runs
 c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
 '''
 
 
 class Private(NamedTuple):
-    """An instructor's own hidden test: after which solution, for how many points, and its source."""
+    """An instructor's own hidden test: after which solution, for how many points, its source."""
 
     after: str
     points: int
@@ -42,35 +44,37 @@ class Private(NamedTuple):
 
 
 def private_tests(path: Path) -> list[Private]:
-    """The tests of a file of blocks "# %% after GRADE_ID: N points" and code. InputError where a block starts otherwise."""
+    """The tests of a file of blocks "# %% after GRADE_ID: N points" and code; else InputError."""
     if not path.exists():
         return []
     first, *blocks = re.split(r"^# %%", path.read_text(encoding="utf-8"), flags=re.M)
+    form = '"# %% after GRADE_ID: N points"'
     if first.strip() or not blocks:
-        raise InputError(f'{path}: starts with "{first[:40].strip()}"; expected "# %% after GRADE_ID: N points".')
+        raise InputError(f'{path}: starts with "{first[:40].strip()}"; expected {form}.')
     found = []
     for block in blocks:
         head, _, source = block.partition("\n")
         named = re.fullmatch(r" after (\w+): ([1-9]\d*) points?", head.rstrip())
         if not named or not source.strip():
-            raise InputError(f'{path}: "# %%{head}" without a test, or not of the form "# %% after GRADE_ID: N points".')
+            raise InputError(f'{path}: "# %%{head}" without a test, or not of the form {form}.')
         found.append(Private(named[1], int(named[2]), source.strip()))
     return found
 
 
 def with_private(notebook: NotebookNode, tests: list[Private]) -> NotebookNode:
-    """The notebook with each private test behind the tests that follow its solution. InputError names unknown solutions."""
+    """The notebook with each private test behind its solution's tests; else InputError."""
     cells = list(notebook.cells)
     for number, test in enumerate(tests, start=1):
         solutions = [grade_id(cell) for cell in cells if is_solution(cell)]
         if test.after not in solutions:
-            raise InputError(f"There is no solution {test.after!r}; there are: {', '.join(solutions)}.")
+            known = ", ".join(solutions)
+            raise InputError(f"There is no solution {test.after!r}; there are: {known}.")
         place = [grade_id(cell) for cell in cells].index(test.after) + 1
         while place < len(cells) and is_test(cells[place]):
             place += 1
         cell = nbformat.v4.new_code_cell(f"{ANNOUNCED}\n{HIDDEN.format(test.source)}")
-        about = {"grade": True, "solution": False, "locked": True, "task": False, "schema_version": 3}
-        cell.metadata["nbgrader"] = about | {"points": test.points, "grade_id": f"{test.after}_private_{number}"}
+        name = f"{test.after}_private_{number}"
+        cell.metadata["nbgrader"] = LOCKED_TEST | {"points": test.points, "grade_id": name}
         cells.insert(place, cell)
     return nbformat.from_dict({**notebook, "cells": cells})
 
@@ -102,22 +106,26 @@ SECRET = re.compile(r"BEGIN (?:SOLUTION|HIDDEN TESTS)(.*?)END (?:SOLUTION|HIDDEN
 
 
 def leaks(solved: NotebookNode, released: NotebookNode) -> list[str]:
-    """What of the solutions, hidden tests and outputs of `solved` stands in `released`: nothing, if all is well.
+    """The lines of `solved`'s solutions and hidden tests, and the outputs, that `released` shows.
 
     A line that also stands outside of every solution and hidden test is no secret.
     """
-    told, shown = ("\n".join(cell.source for cell in notebook.cells) for notebook in (released, solved))
-    open_text, found = SECRET.sub("", shown), []
+    public = "\n".join(cell.source for cell in released.cells)
+    open_text = SECRET.sub("", "\n".join(cell.source for cell in solved.cells))
+    found = []
     for cell in solved.cells:
         for secret in SECRET.findall(cell.source):
             lines = [line.strip(" #") for line in secret.splitlines()]
-            found += [f"{grade_id(cell)}: {line}" for line in lines if len(line) > 25 and line in told and line not in open_text]
-    outputs = [cell for cell in released.cells if cell.get("outputs") or cell.get("execution_count")]
-    return found + [f"an output: {cell.source[:40]}" for cell in outputs]
+            leaked = [line for line in lines if len(line) > 25 and line in public]
+            found += [f"{grade_id(cell)}: {line}" for line in leaked if line not in open_text]
+    for cell in released.cells:
+        if cell.get("outputs") or cell.get("execution_count"):
+            found.append(f"an output: {cell.source[:40]}")
+    return found
 
 
 def fails(notebook: NotebookNode, tests: list[Private]) -> str:
-    """Why a private test fails on the model solutions, "" if none does: then it would take points from everybody."""
+    """Why a private test fails on the model solutions, and so for everybody; "" if none does."""
     world: dict = {}
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     for source in [first.source, *(cell.source for cell in notebook.cells if is_solution(cell))]:
@@ -126,20 +134,22 @@ def fails(notebook: NotebookNode, tests: list[Private]) -> str:
         try:
             exec(test.source, dict(world))
         except Exception as error:
-            return f"the test after {test.after} fails on our own solution: {type(error).__name__}: {error}"
+            why = f"{type(error).__name__}: {error}"
+            return f"the test after {test.after} fails on our own solution: {why}"
     return ""
 
 
 def solved_notebooks(private: Path | None) -> dict[str, NotebookNode]:
-    """Every assignment by name, with the instructor's own tests in it. Raises InputError for tests that cannot be meant."""
+    """Every assignment by name, with the instructor's own tests in it; else InputError."""
     names = sorted(path.stem for path in SOLVED.glob("*.ipynb"))
     if not names:
-        raise InputError(f"{SOLVED}: no solved assignments. They come with the repository, not with the package alone.")
+        raise InputError(f"{SOLVED}: no solved assignments. They come with the repository.")
     if private and not private.is_dir() and private.resolve() != SOLVED / "private":
         raise InputError(f"{private}: no such folder of private tests.")
     strangers = sorted({path.stem for path in private.glob("*.py")} - set(names)) if private else []
     if strangers:
-        raise InputError(f"{private}: tests for {', '.join(strangers)}, but the assignments are {', '.join(names)}.")
+        wanted = f"but the assignments are {', '.join(names)}"
+        raise InputError(f"{private}: tests for {', '.join(strangers)}, {wanted}.")
     found = {}
     for name in names:
         tests = private_tests(private / f"{name}.py") if private else []
@@ -154,17 +164,19 @@ def solved_notebooks(private: Path | None) -> dict[str, NotebookNode]:
 def assign(course: Path, private: Path | None = None) -> list[Path]:
     """Build source/ and release/ of every assignment in the folder `course`; the release notebooks.
 
-    private: a folder with a file NAME.py of the instructor's own tests for an assignment (see private_tests).
-    What did not change is not built again. Raises InputError, before anything is written, if an assignment changed after
-    submissions to it were graded; and if something of a solution is left in a release.
+    private: a folder with a file NAME.py of the instructor's own tests for an assignment (see
+    private_tests). What did not change is not built again. Raises InputError, before anything is
+    written, if an assignment changed after submissions to it were graded; and if something of a
+    solution is left in a release.
     """
     solved = solved_notebooks(private)
     changed = [name for name in solved if not _is_built(course, name, solved[name])]
     graded = [name for name in changed if list(course.glob(f"autograded/*/{name}"))]
     if graded:
         raise InputError(
-            f"{', '.join(graded)}: changed, but submissions were graded with the tests of before. Nothing was written. Keep this "
-            "course as it is; or build another (COURSE=...), copy submitted/ into it and grade there: marks by hand do not move."
+            f"{', '.join(graded)}: changed, but submissions were graded with the tests of before. "
+            "Nothing was written. Keep this course as it is; or build another (COURSE=...), copy "
+            "submitted/ into it and grade there: marks by hand do not move."
         )
     course.mkdir(parents=True, exist_ok=True)
     if not (course / "nbgrader_config.py").exists():
@@ -198,13 +210,15 @@ def _is_built(course: Path, name: str, solved: NotebookNode) -> bool:
 
 
 def nbgrader(course: Path, *words: str, seconds: float | None = None) -> None:
-    """nbgrader with these words, in the folder of the course, in a process with limits. Raises InputError with its errors."""
-    command, limit = [sys.executable, "-m", "nbgrader", *words], _limit if sys.platform == "linux" else None
-    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # nbgrader calls alembic by its name
+    """Run nbgrader in the course's folder, in a process with limits; its errors as InputError."""
+    command = [sys.executable, "-m", "nbgrader", *words]
+    limit = _limit if sys.platform == "linux" else None
+    here = str(Path(sys.executable).parent)  # nbgrader calls alembic by its name
+    environment = {**os.environ, "PATH": os.pathsep.join([here, os.environ.get("PATH", "")])}
     process = subprocess.Popen(
         command,
         cwd=course,
-        env={**os.environ, "PATH": here},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -216,8 +230,9 @@ def nbgrader(course: Path, *words: str, seconds: float | None = None) -> None:
         _end(process.pid)
         raise InputError(f"stopped after {seconds:g} s.") from error
     if process.returncode:
-        told = [line for line in said.splitlines() if re.search(r"ERROR|Error|exists multiple", line)] or [said[-400:]]
-        raise InputError(f"nbgrader {words[0]} failed: {' / '.join(told[:4])[:600]}")
+        pattern = re.compile(r"ERROR|Error|exists multiple")
+        errors = [line for line in said.splitlines() if pattern.search(line)] or [said[-400:]]
+        raise InputError(f"nbgrader {words[0]} failed: {' / '.join(errors[:4])[:600]}")
 
 
 def _limit() -> None:
@@ -225,7 +240,8 @@ def _limit() -> None:
 
     wanted = MEMORY_GB << 30
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _end(pid: int) -> None:
@@ -236,15 +252,23 @@ def _end(pid: int) -> None:
         one.kill()
 
 
+def course_parser(prog: str, about: str) -> argparse.ArgumentParser:
+    """A parser of the option --course, described by the first line of `about`."""
+    parser = argparse.ArgumentParser(prog=prog, description=about.splitlines()[0])
+    folder = "the folder of the course (%(default)s)"
+    parser.add_argument("--course", type=Path, default=Path("build/course"), help=folder)
+    return parser
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m minidiff.teaching.course", description=__doc__.splitlines()[0])
+    parser = course_parser("python -m minidiff.teaching.course", __doc__)
     parser.add_argument("what", choices=("assign",), help="build the releases")
-    parser.add_argument("--course", type=Path, default=Path("build/course"), help="the folder of the course (%(default)s)")
-    parser.add_argument("--private", type=Path, help="a folder with your own hidden tests, NAME.py for an assignment")
-    asked = parser.parse_args()
+    own_tests = "a folder with your own hidden tests, NAME.py for an assignment"
+    parser.add_argument("--private", type=Path, help=own_tests)
+    options = parser.parse_args()
     try:
-        assign(asked.course.resolve(), asked.private)
+        assign(options.course.resolve(), options.private)
     except InputError as error:
         sys.exit(f"{error}")
 

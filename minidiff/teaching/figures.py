@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from html import escape
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from minidiff.evaluation.sweep import SHARES, Point
+from minidiff.evaluation.results import SHARES
 
 # Okabe-Ito, readable without colour vision: what is drawn has the same colour in every lesson
 DATA, NOISE, GUIDED, CLASSIFIER = "0.35", "#0072B2", "#E69F00", "#009E73"
 WIDTH = 7.0  # inches
-METHODS = {"cfg": ("CFG", GUIDED), "cg": ("CG", CLASSIFIER), "cg_cond": ("CG, conditional", NOISE)}  # name and colour
+METHODS = {"cfg": ("CFG", GUIDED), "cg": ("CG", CLASSIFIER), "cg_cond": ("CG, conditional", NOISE)}
 DRAWN = {**METHODS, "exact": ("exact", "#CC79A7")}
 
 plt.rcParams.update(
@@ -37,12 +38,15 @@ plt.rcParams.update(
 Mosaic = Float[Tensor, "rows columns 28 28"]
 
 
-def grid(images: Mosaic, rows: Sequence = (), columns: Sequence = (), xlabel: str = "", ylabel: str = "") -> Figure:
+def grid(
+    images: Mosaic, rows: Sequence = (), columns: Sequence = (), xlabel: str = "", ylabel: str = ""
+) -> Figure:
     """Images in rows and columns, grey from -1 to 1, with a label for each row and column."""
     count_rows, count_columns = images.shape[:2]
     cell = min(0.55, (WIDTH - 0.6) / count_columns)
     figure, axes = plt.subplots(figsize=(WIDTH, cell * count_rows + 0.55))
-    picture = images.detach().cpu().permute(0, 2, 1, 3).reshape(count_rows * 28, count_columns * 28).numpy()
+    picture = images.detach().cpu().permute(0, 2, 1, 3)
+    picture = picture.reshape(count_rows * 28, count_columns * 28).numpy()
     axes.imshow(picture, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     axes.set_xticks([28 * i + 13.5 for i in range(len(columns))], columns)
     axes.set_yticks([28 * i + 13.5 for i in range(len(rows))], rows)
@@ -60,40 +64,54 @@ def plane(limit: float, n: int) -> Float[Tensor, "points 2"]:
     return torch.cartesian_prod(line, line).flip(1)
 
 
-def field(axes: plt.Axes, values: Float[Tensor, " n2"], arrows: Float[Tensor, "m2 2"], limit: float, color: str) -> None:
-    """Values on plane(limit, n) as shades, arrows on plane(limit, m); long arrows are cut to a cell, so lengths only rank."""
+def field(
+    axes: plt.Axes,
+    values: Float[Tensor, " n2"],
+    arrows: Float[Tensor, "m2 2"],
+    limit: float,
+    color: str,
+) -> None:
+    """Shades on plane(limit, n), arrows on plane(limit, m) cut to a cell: lengths only rank."""
     n, m = math.isqrt(len(values)), math.isqrt(len(arrows))
-    axes.contourf(*plane(limit, n).T.reshape(2, n, n), values.reshape(n, n), levels=12, cmap="Greys", alpha=0.7)
+    x, y = plane(limit, n).T.reshape(2, n, n)
+    axes.contourf(x, y, values.reshape(n, n), levels=12, cmap="Greys", alpha=0.7)
     cell = 2 * limit / (m - 1)
     longest = arrows.norm(dim=1, keepdim=True)
     shown = arrows * (0.9 * cell / torch.maximum(longest, longest.median() * 1.5))
-    axes.quiver(*plane(limit, m).T, *shown.T, color=color, angles="xy", scale_units="xy", scale=1, width=0.006)
+    true_size = {"angles": "xy", "scale_units": "xy", "scale": 1}
+    axes.quiver(*plane(limit, m).T, *shown.T, color=color, width=0.006, **true_size)
     axes.set(aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
 def label_end(axes: plt.Axes, x: float, y: float, text: str, color: str) -> None:
     """Write the name of a line beside its end, in its colour: no legend to look up."""
-    axes.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", color=color, va="center", annotation_clip=False)
+    beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+    axes.annotate(text, (x, y), color=color, annotation_clip=False, **beside)
 
 
 def swept(
-    axes: plt.Axes, found: Sequence[Point], metric: str, methods: Sequence[str] = ("cfg", "cg"), lowest: float = 1.0
+    axes: plt.Axes,
+    found: pd.DataFrame,
+    metric: str,
+    methods: Sequence[str] = ("cfg", "cg"),
+    lowest: float = 1.0,
 ) -> None:
-    """A metric of the sweep against the guidance scale, from `lowest` on, with standard errors; shares in per cent.
+    """A metric of the sweep against the guidance scale, with standard errors; shares in per cent.
 
-    The grey line is what real digits get; it ends before the names. Names that would touch at the right end are moved apart.
+    The grey line is what real digits get; it ends before the names. Names that would touch at the
+    right end are moved apart.
     """
     factor, taken = (100 if metric in SHARES else 1), []
     for method in methods:
-        line = [point for point in found if point.method == method and point.s >= lowest]
-        values, errors = ([factor * getattr(point, which)[metric] for point in line] for which in ("mean", "error"))
+        line = found[(found.method == method) & (found.s >= lowest)]
+        values, errors = factor * line[metric], factor * line[f"{metric}_error"]
         name, color = DRAWN[method]
-        axes.errorbar([point.s for point in line], values, errors, color=color, marker="o", ms=3)
-        taken.append((values[-1], line[-1].s, name, color))
-    for point in found:
-        if point.method == "real":
-            axes.plot([lowest, max(s for _, s, _, _ in taken)], [factor * point.mean[metric]] * 2, color=DATA, lw=0.8)
+        axes.errorbar(line.s, values, errors, color=color, marker="o", ms=3)
+        taken.append((values.iloc[-1], line.s.iloc[-1], name, color))
+    longest = max(s for _, s, _, _ in taken)
+    for real in factor * found.loc[found.method == "real", metric]:
+        axes.plot([lowest, longest], [real, real], color=DATA, lw=0.8)
     bottom, top = axes.get_ylim()
     free = top
     for value, s, name, color in sorted(taken, reverse=True):
@@ -112,7 +130,7 @@ def png(figure: Figure) -> bytes:
 
 
 def slider_html(frames: Sequence[bytes], labels: Sequence[str], start: int = 0) -> str:
-    """HTML of a slider over PNG frames. It needs no kernel and no network: it works in Lab and in a saved page."""
+    """HTML of a slider over PNG frames, without kernel or network: for Lab and a saved page."""
     name = "slider" + hashlib.sha256("".join(labels).encode()).hexdigest()[:8]
     pictures = "".join(
         f'<img alt="{escape(label)}" src="data:image/png;base64,{base64.b64encode(frame).decode()}"'
@@ -125,6 +143,7 @@ def slider_html(frames: Sequence[bytes], labels: Sequence[str], start: int = 0) 
         "b.getElementsByTagName('output')[0].textContent=p[this.value].alt"
     )
     return (
-        f'<div id="{name}"><label>guidance <input type="range" min="0" max="{len(frames) - 1}" value="{start}" '
-        f'style="width:60%" oninput="{move}"></label> <output>{escape(labels[start])}</output>{pictures}</div>'
+        f'<div id="{name}"><label>guidance <input type="range" min="0" max="{len(frames) - 1}" '
+        f'value="{start}" style="width:60%" oninput="{move}"></label> '
+        f"<output>{escape(labels[start])}</output>{pictures}</div>"
     )

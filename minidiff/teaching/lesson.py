@@ -1,4 +1,4 @@
-"""What every lesson uses: show the package's own source, compare two numbers by name, draw less where it is a test."""
+"""For every lesson: show the package's own source, compare two numbers, sample less in a test."""
 
 import inspect
 import math
@@ -16,25 +16,28 @@ def show(function: Callable) -> None:
 
 
 def count(whole: float, tested: float) -> float:
-    """`whole`, or `tested` where the lesson runs as a test: where MINIDIFF_SECONDS leaves its training less than a minute."""
+    """`whole`, or `tested` in a test: where MINIDIFF_SECONDS is less than a minute."""
     return tested if live_seconds() < 60 else whole
 
 
 def compare(what: str, expected: Tensor | float, got: Tensor | float, tolerance: float) -> None:
-    """Print that two numbers, or two tensors of numbers, agree within the tolerance; raise AssertionError where they do not.
+    """Print that two numbers, or tensors, agree within the tolerance, or raise AssertionError.
 
-    The difference is rounding noise and differs between machines, so it is never printed, and a number shows no digit that the
-    tolerance does not vouch for.
+    The difference is rounding noise and differs between machines, so it is never printed, and a
+    number shows no digit that the tolerance does not vouch for.
     """
     expected, got = (torch.as_tensor(value, dtype=torch.float64).cpu() for value in (expected, got))
     difference = float((expected - got).abs().max())
     if not difference <= tolerance:  # NaN fails
-        raise AssertionError(f"{what}: the largest difference is {difference:.3g}, the tolerance {tolerance:g}.")
+        by = f"the largest difference is {difference:.3g}, the tolerance {tolerance:g}"
+        raise AssertionError(f"{what}: {by}.")
     within = f"within {tolerance:.2g}" if tolerance else "exactly"
-    if max(expected.numel(), got.numel()) > 1:
-        print(f"{what}: {max(expected.numel(), got.numel()):,} numbers agree {within}: ok")
+    numbers = max(expected.numel(), got.numel())
+    if numbers > 1:
+        print(f"{what}: {numbers:,} numbers agree {within}: ok")
     else:
-        print(f"{what}: expected {_short(expected, tolerance)}, got {_short(got, tolerance)}, the same {within}: ok")
+        both = f"expected {_short(expected, tolerance)}, got {_short(got, tolerance)}"
+        print(f"{what}: {both}, the same {within}: ok")
 
 
 def _short(value: Tensor, tolerance: float) -> str:

@@ -1,8 +1,9 @@
-"""The catalogue of real mistakes: guided sampling in pieces, and each mistake as one piece that is wrong.
+"""The catalogue of real mistakes: guided sampling in pieces, each mistake one wrong piece.
 
-One place for all who use them: lesson 13 shows what each does to samples, `checks.catches` runs a learner's invariant against all
-of them, the tests hold every invariant here against the right pieces and the wrong ones, the mutation tests plant each in the
-package, and the graded assignments know what each gives. They are of the kinds that people make.
+One place for all who use them: lesson 13 shows what each does to samples, `checks.catches` runs a
+learner's invariant against all of them, the tests hold every invariant here against the right
+pieces and the wrong ones, the mutation tests plant each in the package. Formulas that are wrong by
+a factor are in verify/wrong_formulas.py, which claims and exercises share.
 """
 
 import itertools
@@ -24,10 +25,10 @@ from minidiff.symbols import Denoiser, Images, Labels, LogProb, LogProbs, Points
 from minidiff.training.checkpoints import Checkpoint
 
 
-def sigma_of_ddpm(schedule: NoiseSchedule, level: int, below: int) -> float:
-    """sigma of the step from level to below: eq. 16 of Song 2020 with eta = 1. It is 0 when below is 0."""
-    abar_t, abar_s = float(schedule.abar[level]), float(schedule.abar[below])
-    return math.sqrt((1 - abar_s) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_s)
+def sigma_of_ddpm(schedule: NoiseSchedule, t: int, t_prev: int) -> float:
+    """sigma of the step from t to t_prev, 0 at the end   [Song 2020, eq. 16 with eta = 1]"""
+    abar_t, abar_prev = float(schedule.abar[t]), float(schedule.abar[t_prev])
+    return math.sqrt((1 - abar_prev) / (1 - abar_t)) * math.sqrt(1 - abar_t / abar_prev)
 
 
 def w_of_scale(s: float) -> float:
@@ -36,17 +37,19 @@ def w_of_scale(s: float) -> float:
 
 
 def last_row(classes: int) -> int:
-    """K: in a table of K + 1 rows whose classes are 0..K - 1, the row that says nothing."""
+    """K: in a table of K + 1 rows whose classes are 0..K - 1, the null row."""
     return classes
 
 
 class Pieces(NamedTuple):
-    """What guided sampling and its training are made of. As they stand the pieces are right: the package's own.
+    """What guided sampling and its training are made of; as they stand, the package's own.
 
-    schedule(T) -> tables with T levels; noised(x_0, t, noise, schedule) -> x_t; by_classifier(eps, log_prob, schedule, w) and
-    free(eps_cond, eps_uncond, w) -> the guided denoiser; weight(s) -> the w of `free` for the guidance scale s; null(classes) ->
-    the label that says nothing; dropped(y, null, p, u) -> labels, null where u < p; log_prob(classifier, y) -> what guides;
-    ready(net) -> the network as it is used for sampling; sigma(schedule, level, below) -> noise added in a step.
+    schedule(T) -> tables with T levels; noised(x_0, t, noise, schedule) -> x_t; by_classifier(eps,
+    log_prob, schedule, w) and free(eps_cond, eps_uncond, w) -> the guided denoiser; weight(s) ->
+    the w of `free` for the guidance scale s; null(classes) -> the null label;
+    dropped(y, null, p, u) -> labels, null where u < p; log_prob(classifier, y) -> what guides;
+    ready(net) -> the network as it is used for sampling; sigma(schedule, t, t_prev) -> noise
+    added in a step.
     """
 
     schedule: Callable[[int], NoiseSchedule] = cosine
@@ -64,7 +67,12 @@ class Pieces(NamedTuple):
 RIGHT = Pieces()
 
 
-def no_root(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: float) -> Denoiser:
+def no_root(
+    eps: Denoiser,
+    log_prob: LogProb,
+    schedule: NoiseSchedule,
+    w: float,
+) -> Denoiser:
     """The gradient is a score, and is subtracted from a noise as it is."""
     return lambda x_t, t: eps(x_t, t) - w * gradient(log_prob, x_t, t)
 
@@ -75,21 +83,23 @@ def wrong_sign(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: flo
 
 
 def after_the_step(eps: Denoiser, log_prob: LogProb, schedule: NoiseSchedule, w: float) -> Denoiser:
-    """P1, written as a noise: w times the gradient is added to the image as often as in a step of each of T levels."""
+    """P1, written as a noise: after each step w times the gradient is added to the image."""
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
-        per_step = (1 - schedule.abar).sqrt() * (1 - schedule.beta).sqrt() / schedule.beta.clamp(min=1e-12)
+        per_step = (
+            (1 - schedule.abar).sqrt() * (1 - schedule.beta).sqrt() / schedule.beta.clamp(min=1e-12)
+        )
         return eps(x_t, t) - extract(per_step, t, x_t) * w * gradient(log_prob, x_t, t)
 
     return eps_bar
 
 
 def some_channels(eps_cond: Denoiser, eps_uncond: Denoiser, w: float) -> Denoiser:
-    """Guidance on the first half of the numbers only; the rest is the conditional guess."""
+    """Guidance on the first half of the numbers only; the rest is the conditional prediction."""
 
     def eps_bar(x_t: Points, t: Steps) -> Points:
-        told, half = eps_cond(x_t, t), x_t.shape[-1] // 2
-        guided = told.clone()
+        cond, half = eps_cond(x_t, t), x_t.shape[-1] // 2
+        guided = cond.clone()
         guided[..., :half] = classifier_free(eps_cond, eps_uncond, w)(x_t, t)[..., :half]
         return guided
 
@@ -97,12 +107,12 @@ def some_channels(eps_cond: Denoiser, eps_uncond: Denoiser, w: float) -> Denoise
 
 
 def jump(eps_cond: Denoiser, eps_uncond: Denoiser, w: float) -> Denoiser:
-    """ "No guidance wanted", so the conditional guess, also where the formula gives the unconditional one."""
+    """ "No guidance wanted": the conditional prediction, also where M6 is the unconditional one."""
     return eps_cond if w <= 0 else classifier_free(eps_cond, eps_uncond, w)
 
 
 def cut(T: int) -> NoiseSchedule:
-    """The first T levels of a schedule of 1,000: the betas are not scaled to T, and signal is left at the end."""
+    """The first T levels of a schedule of 1,000: signal is left at the end."""
     return NoiseSchedule(cosine().beta[: T + 1], max_signal=1.0)
 
 
@@ -138,55 +148,76 @@ class LeftActive(nn.Module):
         return nn.functional.dropout(self.net(x_t, *rest), self.p, training=True)
 
 
-def noise_at_the_end(schedule: NoiseSchedule, level: int, below: int) -> float:
+def noise_at_the_end(schedule: NoiseSchedule, t: int, t_prev: int) -> float:
     """The last step gets noise too: sqrt(beta) of the whole step, where Alg. 2 adds nothing."""
-    if below > 0:
-        return sigma_of_ddpm(schedule, level, below)
-    return math.sqrt(1 - float(schedule.abar[level]))
+    if t_prev > 0:
+        return sigma_of_ddpm(schedule, t, t_prev)
+    return math.sqrt(1 - float(schedule.abar[t]))
 
 
 def one_level_off(x_0: Points, t: Steps, eps: Points, schedule: NoiseSchedule) -> Points:
-    """Tables whose entry 0 is clean, read at t - 1: level 1 is clean, and the last level is never seen."""
+    """The tables read at t - 1: level 1 is clean, and the last level is never seen."""
     return q_sample(x_0, t - 1, eps, schedule)
 
 
 class Mistake(NamedTuple):
-    """One piece that is wrong; what it is, in a sentence; the method whose samples show it, or "" if only training does."""
+    """One piece that is wrong."""
 
     pieces: Pieces
-    says: str
-    method: str
+    says: str  # what it is, in a sentence
+    method: str  # whose samples show it, or "" if only training does
+
+
+def _mistake(says: str, method: str = "", **piece: Callable) -> Mistake:
+    return Mistake(RIGHT._replace(**piece), says, method)
 
 
 MISTAKES = {
-    "no root": Mistake(RIGHT._replace(by_classifier=no_root), "sqrt(1 - abar_t) is missing in M4", "cg"),
-    "wrong sign": Mistake(RIGHT._replace(by_classifier=wrong_sign), "the gradient is added to the noise", "cg"),
-    "after the step": Mistake(RIGHT._replace(by_classifier=after_the_step), "P1: w times the gradient, added after a step", "cg"),
-    "not told t": Mistake(RIGHT._replace(log_prob=not_told_t), "the classifier is asked with t = 0", "cg"),
-    "null is 0": Mistake(RIGHT._replace(null=lambda classes: 0), "label 0, a digit, as the null label", "cfg"),
-    "w is s": Mistake(RIGHT._replace(weight=lambda s: s), "the guidance scale s is passed as w", "cfg"),
-    "some channels": Mistake(RIGHT._replace(free=some_channels), "only half of the numbers are guided (the left half)", "cfg"),
-    "a jump": Mistake(RIGHT._replace(free=jump), "s <= 1 gives the conditional guess", "cfg"),
-    "dropout on": Mistake(RIGHT._replace(ready=LeftActive), "a dropout of 10 % is active on the guess", "cfg"),
-    "noise at the end": Mistake(RIGHT._replace(sigma=noise_at_the_end), "noise is added in the last step", "cfg"),
-    "T is cut": Mistake(RIGHT._replace(schedule=cut), "the schedule stops early, with signal left", "cfg"),
-    "never dropped": Mistake(RIGHT._replace(dropped=never_dropped), "dropped labels do not reach the network", ""),
-    "all or none": Mistake(RIGHT._replace(dropped=all_or_none), "label dropout for the whole batch at once", ""),
-    "one level off": Mistake(RIGHT._replace(noised=one_level_off), "training reads the tables at t - 1", ""),
+    "no root": _mistake("sqrt(1 - abar_t) is missing in M4", "cg", by_classifier=no_root),
+    "wrong sign": _mistake("the gradient is added to the noise", "cg", by_classifier=wrong_sign),
+    "after the step": _mistake(
+        "P1: w times the gradient, added after a step", "cg", by_classifier=after_the_step
+    ),
+    "not told t": _mistake("the classifier is asked with t = 0", "cg", log_prob=not_told_t),
+    "null is 0": _mistake("label 0, a digit, as the null label", "cfg", null=lambda classes: 0),
+    "w is s": _mistake("the guidance scale s is passed as w", "cfg", weight=lambda s: s),
+    "some channels": _mistake(
+        "only half of the numbers are guided (the left half)", "cfg", free=some_channels
+    ),
+    "a jump": _mistake("s <= 1 gives the conditional prediction", "cfg", free=jump),
+    "dropout on": _mistake(
+        "a dropout of 10 % is active on the prediction", "cfg", ready=LeftActive
+    ),
+    "noise at the end": _mistake("noise is added in the last step", "cfg", sigma=noise_at_the_end),
+    "T is cut": _mistake("the schedule stops early, with signal left", "cfg", schedule=cut),
+    "never dropped": _mistake("dropped labels do not reach the network", dropped=never_dropped),
+    "all or none": _mistake("label dropout for the whole batch at once", dropped=all_or_none),
+    "one level off": _mistake("training reads the tables at t - 1", noised=one_level_off),
 }
 
 
 def replaced(name: str) -> str:
     """The piece that a mistake replaces. Raises ValueError if it is not exactly one."""
     wrong = MISTAKES[name].pieces
-    (field,) = [field for field in Pieces._fields if getattr(wrong, field) is not getattr(RIGHT, field)]
+    (field,) = [
+        field for field in Pieces._fields if getattr(wrong, field) is not getattr(RIGHT, field)
+    ]
     return field
 
 
-def draw(pieces: Pieces, models: dict[str, Checkpoint], method: str, s: float, T: int = 1000, each: int = 1) -> Images:
-    """`each` of the digits 0 to 9 from the pretrained weights, put together from these pieces: 50 steps with eta = 1, seed 0.
+def draw(
+    pieces: Pieces,
+    models: dict[str, Checkpoint],
+    method: str,
+    s: float,
+    T: int = 1000,
+    each: int = 1,
+) -> Images:
+    """`each` of the digits 0 to 9 from the pretrained weights, put together from these pieces: 50
+    steps with eta = 1, seed 0.
 
-    models, on one device: "unet" for cfg; "ddpm" and "classifier" for cg. T: how many levels the schedule is asked for.
+    models, on one device: "unet" for cfg; "ddpm" and "classifier" for cg. T: how many levels the
+    schedule is asked for.
     """
     where = next(models["unet" if method == "cfg" else "ddpm"].net.parameters()).device
     y, schedule = torch.arange(10, device=where).repeat_interleave(each), pieces.schedule(T)
@@ -196,13 +227,18 @@ def draw(pieces: Pieces, models: dict[str, Checkpoint], method: str, s: float, T
         eps = pieces.free(bind(net, classes(y)), bind(net, classes(null)), pieces.weight(s))
     else:
         log_prob = pieces.log_prob(models["classifier"].net["classifier"], y)
-        eps = pieces.by_classifier(bind(pieces.ready(models["ddpm"].net["unet"])), log_prob, schedule, s)
-    eps, stops = clipped(eps, schedule), ddim_timesteps(schedule, 50)
+        eps = pieces.by_classifier(
+            bind(pieces.ready(models["ddpm"].net["unet"])), log_prob, schedule, s
+        )
+    eps, timesteps = clipped(eps, schedule), ddim_timesteps(schedule, 50)
     x_t, generator = start_noise(len(y), 0).to(where), torch.Generator().manual_seed(0)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)  # for a dropout that is still on
-        for level, below in itertools.pairwise(stops):
-            sigma = sigma_of_ddpm(schedule, level, below)
-            x_t = ddim_step(x_t, (level, below), eps(x_t, batch_t(level, x_t)), schedule, sigma, generator).x_t
-            x_t = x_t + (pieces.sigma(schedule, level, below) - sigma) * draw_noise(x_t, generator)  # 0 if the piece is right
+        for t, t_prev in itertools.pairwise(timesteps):
+            sigma = sigma_of_ddpm(schedule, t, t_prev)
+            x_t = ddim_step(
+                x_t, (t, t_prev), eps(x_t, batch_t(t, x_t)), schedule, sigma, generator
+            ).x_t
+            # 0 if the piece is right
+            x_t = x_t + (pieces.sigma(schedule, t, t_prev) - sigma) * draw_noise(x_t, generator)
     return x_t

@@ -1,4 +1,4 @@
-"""Everything random in a training step, from one generator; and the share of it that belongs to this process."""
+"""Everything random in a training step, from one generator, shared by processes."""
 
 import atexit
 import os
@@ -15,8 +15,9 @@ from minidiff.symbols import InputError, Points, Steps
 class BatchRNG(NamedTuple):
     """Random numbers for the rows of this process, one of `world` that share a batch.
 
-    Every process draws for the whole batch from the same generator, on the CPU, and keeps its own rows. So N processes see
-    together what one process would see alone, and the device does not matter.
+    Every process draws for the whole batch from the same generator, on the CPU, and keeps its own
+    rows. So N processes see together what one process would see alone, and the device does not
+    matter.
     """
 
     generator: torch.Generator
@@ -26,30 +27,39 @@ class BatchRNG(NamedTuple):
     def normal(self, like: Points) -> Points:
         """N(0, I) of the shape, dtype and device of `like`."""
         shape = (self.world * len(like), *like.shape[1:])
-        return self.shard(torch.randn(shape, generator=self.generator, dtype=like.dtype, device="cpu")).to(like.device)
+        noise = torch.randn(shape, generator=self.generator, dtype=like.dtype, device="cpu")
+        return self.shard(noise).to(like.device)
 
     def levels(self, rows: int, lowest: int, T: int) -> Steps:
         """t uniform in lowest..T, one for each row   [Ho 2020, Alg. 1]"""
-        return self.shard(torch.randint(lowest, T + 1, (self.world * rows,), generator=self.generator, device="cpu"))
+        shape = (self.world * rows,)
+        t = torch.randint(lowest, T + 1, shape, generator=self.generator, device="cpu")
+        return self.shard(t)
 
     def middle_levels(self, rows: int, T: int, mean: float, spread: float) -> Steps:
-        """t = ceil(T sigmoid(z)), z from N(mean, spread^2), one for each row   [Esser 2024, 2403.03206, sec. 3.1]"""
-        z = mean + spread * torch.randn(self.world * rows, generator=self.generator, dtype=torch.float32, device="cpu")
+        """t = ceil(T sigmoid(z)), z from N(mean, spread^2)   [Esser 2024, 2403.03206, sec. 3.1]"""
+        how = {"generator": self.generator, "dtype": torch.float32, "device": "cpu"}
+        z = mean + spread * torch.randn(self.world * rows, **how)
         return self.shard((T * torch.sigmoid(z)).ceil().long().clamp(1, T))
 
-    def mixed_levels(self, rows: int, T: int, mean: float, spread: float, everywhere: float) -> Steps:
+    def mixed_levels(
+        self, rows: int, T: int, mean: float, spread: float, everywhere: float
+    ) -> Steps:
         """A share `everywhere` of the rows uniform in 1..T, the others middle_levels."""
         chosen = self.uniform(rows)[:, 0] < everywhere
-        return torch.where(chosen, self.levels(rows, 1, T), self.middle_levels(rows, T, mean, spread))
+        uniform, middle = self.levels(rows, 1, T), self.middle_levels(rows, T, mean, spread)
+        return torch.where(chosen, uniform, middle)
 
     def uniform(self, rows: int, columns: int = 1) -> Float[Tensor, "rows columns"]:
         """Numbers in [0, 1)."""
-        return self.shard(torch.rand(columns, self.world * rows, generator=self.generator, dtype=torch.float32, device="cpu").T)
+        how = {"generator": self.generator, "dtype": torch.float32, "device": "cpu"}
+        return self.shard(torch.rand(columns, self.world * rows, **how).T)
 
     def gathered(self, own: Tensor) -> Tensor:
-        """The rows of all processes, in their order, for a loss in which rows meet. Gradients reach the own rows, times `world`:
+        """The rows of all processes, in their order, for a loss in which rows meet.
 
-        each process then has its part of the whole gradient, and DistributedDataParallel takes the mean over processes.
+        Gradients reach the own rows, times `world`: each process then has its part of the whole
+        gradient, and DistributedDataParallel takes the mean over processes.
         """
         if self.world == 1:
             return own
@@ -65,14 +75,14 @@ class BatchRNG(NamedTuple):
 
 
 class Processes(NamedTuple):
-    """This process among those that torchrun started: rank 0..world - 1. One process alone is rank 0 of 1."""
+    """This process among those that torchrun started: rank 0..world - 1; alone 0 of 1."""
 
     rank: int
     world: int
 
 
 def processes() -> Processes:
-    """Joins the group that torchrun describes in the environment (gloo on CPUs, nccl on GPUs), once; else one process alone."""
+    """Joins, once, the group that torchrun describes in the environment; else one process alone."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Processes(0, 1)
     if not dist.is_initialized():
@@ -80,12 +90,14 @@ def processes() -> Processes:
         if on_gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("nccl" if on_gpu else "gloo")
-        atexit.register(dist.destroy_process_group)  # gloo's threads, still running at the end, can abort the exit
+        # gloo's threads, still running at the end, can abort the exit
+        atexit.register(dist.destroy_process_group)
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
 def share_of(batch: int, among: Processes) -> int:
     """Images of a batch for each process. Raises InputError if they cannot be shared equally."""
     if batch % among.world:
-        raise InputError(f"A batch of {batch} images cannot be shared equally by {among.world} processes.")
+        many = f"{among.world} processes"
+        raise InputError(f"A batch of {batch} images cannot be shared equally by {many}.")
     return batch // among.world

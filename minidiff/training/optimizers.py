@@ -10,56 +10,76 @@ from torch import Tensor, nn
 from minidiff.settings import precision
 
 Optimizers = list[torch.optim.Optimizer]
-Matrix = Float[Tensor, "rows columns"]
+Matrices = Float[Tensor, "batch rows columns"]
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's: the steepest at 0, so five steps are enough
 
 
-class MatrixMuon(torch.optim.Muon):
-    """torch's Muon, for weights of any shape: a convolution's (out, in, 3, 3) is the matrix (out, 9 in)
+class Muon(torch.optim.Optimizer):
+    """W <- (1 - lr decay) W - 0.2 sqrt(longer side) lr U V^T, where U S V^T is the momentum of the
+    gradient   [Jordan 2024, kellerjordan.github.io/posts/muon]
 
-    [Jordan 2024, kellerjordan.github.io/posts/muon]. The momentum of the gradient is made orthogonal before it is applied, so
-    that directions in which the gradient is small learn as fast as those in which it is large; "match_rms_adamw" makes a step
-    as large as AdamW's [Liu 2025, 2502.16982, eq. 4], so that one learning rate serves both. torch's Muon orthogonalises in
-    bfloat16, whatever the weights are; where we train in float32, this does it in float32, so that rounding stays small.
+    Made orthogonal, directions in which the gradient is small learn as fast as those in which it is
+    large. 0.2 sqrt(longer side) makes a step as large as AdamW's [Liu 2025, 2502.16982, eq. 4], so
+    that one learning rate serves both. A convolution's (out, in, 3, 3) is the matrix (out, 9 in).
+    torch.optim.Muon does the same weight by weight, and always in bfloat16; here weights of one
+    shape, wide or tall, are one batch of matrices, in the precision of training.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], weight_decay: float):
-        self.weights = list(weights)
-        matrices = [nn.Parameter(weight.data.flatten(1)) for weight in self.weights]  # views: a step changes the weights
-        super().__init__(matrices, lr=0.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+    def __init__(
+        self, weights: Iterable[nn.Parameter], weight_decay: float, momentum: float = 0.95
+    ):
+        super().__init__(weights, {"lr": 0.0, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
     def step(self) -> None:
         """One step along the gradients of the weights."""
-        for matrix, weight in zip(self.param_groups[0]["params"], self.weights, strict=True):
-            matrix.grad = weight.grad.flatten(1)
-        if precision(self.weights[0].device) == "bfloat16":
-            super().step()
-        else:
-            for matrix in self.param_groups[0]["params"]:
-                self._step_in_float32(matrix)
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, ...], list[nn.Parameter]] = {}
+            for weight in group["params"]:
+                by_shape.setdefault(tuple(sorted(weight.flatten(1).shape)), []).append(weight)
+            for (_, longer), weights in by_shape.items():
+                directions = orthogonal(torch.stack([_wide(m) for m in self._momenta(weights)]))
+                steps = [
+                    (step if _is_wide(weight) else step.mT).reshape(weight.shape)
+                    for step, weight in zip(directions, weights, strict=True)
+                ]
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(weights, steps, alpha=-group["lr"] * 0.2 * math.sqrt(longer))
 
-    def _step_in_float32(self, matrix: nn.Parameter) -> None:
-        """weight <- (1 - lr decay) weight - 0.2 sqrt(longer side) lr orthogonal(nesterov momentum), as torch's Muon does it."""
-        group = self.param_groups[0]
-        momentum = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix.grad))
-        momentum.lerp_(matrix.grad, 1 - group["momentum"])
-        step = orthogonal(matrix.grad.lerp(momentum, group["momentum"]), group["ns_coefficients"], group["ns_steps"])
-        matrix.mul_(1 - group["lr"] * group["weight_decay"])
-        matrix.add_(step, alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))
+    def _momenta(self, weights: list[nn.Parameter]) -> tuple[Tensor, ...]:
+        """Nesterov's, after these gradients."""
+        beta = self.defaults["momentum"]
+        gradients = [weight.grad for weight in weights]
+        momenta = [
+            self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+            for weight in weights
+        ]
+        torch._foreach_lerp_(momenta, gradients, 1 - beta)
+        return torch._foreach_lerp(gradients, momenta, beta)
 
 
-def orthogonal(matrix: Matrix, coefficients: tuple[float, float, float], steps: int) -> Matrix:
-    """About U V^T of the matrix U S V^T, by Newton-Schulz: X <- a X + (b X X^T + c (X X^T)^2) X, from X = matrix / |matrix|
+def _is_wide(weight: Tensor) -> bool:
+    rows, columns = weight.flatten(1).shape
+    return rows <= columns
 
-    [Jordan 2024]. All singular values come between about 0.7 and 1.2, except those that are almost 0.
+
+def _wide(weight: Tensor) -> Tensor:
+    return weight.flatten(1) if _is_wide(weight) else weight.flatten(1).mT
+
+
+def orthogonal(matrices: Matrices, steps: int = 5) -> Matrices:
+    """About U V^T of each wide matrix U S V^T, by Newton-Schulz   [Jordan 2024]
+
+    X <- a X + (b X X^T + c (X X^T)^2) X, from X = matrix / |matrix|: all singular values come
+    between about 0.7 and 1.2, except those that are almost 0.
     """
-    a, b, c = coefficients
-    wide = matrix.T if len(matrix) > len(matrix.T) else matrix
-    wide = wide / wide.norm().clamp(min=1e-7)
+    a, b, c = NEWTON_SCHULZ
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    x = x.bfloat16() if precision(x.device) == "bfloat16" else x
     for _ in range(steps):
-        gram = wide @ wide.T
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return wide.T if len(matrix) > len(matrix.T) else wide
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.to(matrices.dtype)
 
 
 def adamw(net: nn.Module, weight_decay: float) -> Optimizers:
@@ -68,13 +88,22 @@ def adamw(net: nn.Module, weight_decay: float) -> Optimizers:
 
 
 def muon(net: nn.Module, weight_decay: float) -> Optimizers:
-    """Muon for every matrix and convolution; AdamW for vectors, and for what embeds t and y, where rows share nothing."""
-    embeds = [module for name, module in net.named_modules() if name.split(".")[-1] in ("time_embedding", "classes")]
+    """Muon for every matrix and convolution; AdamW for vectors, and for what embeds t and y,
+    where rows share nothing.
+    """
+    embeds = [
+        module
+        for name, module in net.named_modules()
+        if name.split(".")[-1] in ("time_embedding", "classes")
+    ]
     apart = {parameter for module in embeds for parameter in module.parameters()}
     matrices, rest = [], []
     for parameter in (parameter for parameter in net.parameters() if parameter.requires_grad):
         (rest if parameter.ndim < 2 or parameter in apart else matrices).append(parameter)
-    return [MatrixMuon(matrices, weight_decay), torch.optim.AdamW(rest, lr=0.0, weight_decay=weight_decay)]
+    return [
+        Muon(matrices, weight_decay),
+        torch.optim.AdamW(rest, lr=0.0, weight_decay=weight_decay),
+    ]
 
 
 def take_step(optimizers: Optimizers, rate: float) -> None:
@@ -96,7 +125,10 @@ def tensors_of(optimizers: Optimizers) -> dict[str, Tensor]:
 
 
 def restore(optimizers: Optimizers, tensors: dict[str, Tensor]) -> None:
-    """The inverse of tensors_of, in place. Raises KeyError or ValueError where the tensors belong to others."""
+    """The inverse of tensors_of, in place.
+
+    Raises KeyError or ValueError where the tensors belong to others.
+    """
     states: list[dict] = [{} for _ in optimizers]
     for name, value in tensors.items():
         which, number, key = name.split(".", 2)

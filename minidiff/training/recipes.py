@@ -1,7 +1,7 @@
 """Every number of every training run, with its reason.
 
-Two budgets: RECIPES makes the pretrained weights, LIVE is short enough for a lesson. `make data/results/ablations.csv` trains the
-live U-Nets with one thing changed at a time, and measures what that gives.
+Two budgets: RECIPES makes the pretrained weights, LIVE is short enough for a lesson. What each
+choice gives is measured in data/results/ablations.csv.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,15 @@ from minidiff.nets.text_encoder import Contrast, TextEncoder
 from minidiff.nets.unet import ClassCondition, UNet, VPrediction
 from minidiff.symbols import Conditions, Images, Labels, Tokens
 from minidiff.training.distributed import BatchRNG
-from minidiff.training.losses import P_UNCOND, classifier_loss, clip_loss, ddpm_loss, evaluator_loss, text_unet_loss, unet_loss
+from minidiff.training.losses import (
+    P_UNCOND,
+    classifier_loss,
+    clip_loss,
+    ddpm_loss,
+    evaluator_loss,
+    text_unet_loss,
+    unet_loss,
+)
 from minidiff.training.optimizers import Optimizers, adamw, muon
 from minidiff.training.sentences import VOCABULARY, captions, to_tokens
 
@@ -49,14 +57,15 @@ def by_sentence_or_none(x_0: Images, y: Labels, draws: BatchRNG) -> Tokens:
 class Recipe:
     """What is trained, on which loss, for how long: steps, or seconds where they are given.
 
-    build(classes, schedule) makes the networks with fresh weights; loss(net, x_0, y, schedule, draws) is a number to minimise;
-    optimizers(net, weight_decay) take the steps.
+    build(classes, schedule) makes the networks with fresh weights; loss(net, x_0, y, schedule,
+    draws) is a number to minimise; optimizers(net, weight_decay) take the steps.
     """
 
     name: str
     build: Callable[[int, NoiseSchedule], nn.ModuleDict]
     loss: Callable
-    schedule: Callable[[], NoiseSchedule] = cosine  # linear leaves few levels between noise and digit; cosine spends more there
+    # linear leaves few levels between noise and digit; cosine spends more there
+    schedule: Callable[[], NoiseSchedule] = cosine
     optimizers: Callable[[nn.Module, float], Optimizers] = adamw
     steps: int = 6_000
     seconds: float | None = None  # no limit: a limit in steps can be repeated exactly
@@ -67,14 +76,17 @@ class Recipe:
     weight_decay: float = 0.01  # AdamW's default
     ema_power: int = 10  # averages about the last tenth of the run
     digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
-    asked: Callable[[Images, Labels, BatchRNG], Conditions] = by_label  # the condition in a batch, made on the CPU
-    frozen: str = ""  # the pretrained weights of this name bring the text encoder, which is not trained
+    # the condition in a batch, made on the CPU
+    asked: Callable[[Images, Labels, BatchRNG], Conditions] = by_label
+    # the pretrained weights of this name bring the text encoder, which is not trained
+    frozen: str = ""
 
     def metadata(self) -> dict:
-        """The recipe as plain JSON; functions by their names; without what does nothing, and what the loss implies."""
-        said = {key: value for key, value in asdict(self).items() if value not in ("", everything)}
+        """As plain JSON: functions by name, without what does nothing or the loss implies."""
         unsaid = {"asked"} if self.threads else {"asked", "threads"}
-        return {key: getattr(value, "__name__", value) for key, value in said.items() if key not in unsaid}
+        said = {key: value for key, value in asdict(self).items() if value not in ("", everything)}
+        named = {key: getattr(value, "__name__", value) for key, value in said.items()}
+        return {key: value for key, value in named.items() if key not in unsaid}
 
 
 def build_ddpm(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
@@ -89,7 +101,7 @@ def build_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
 
 
 def build_classifier(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """The noise-conditioned classifier; it is conditioned on t, the schedule does not matter to it."""
+    """The noise-conditioned classifier; it sees t, the schedule does not matter to it."""
     return nn.ModuleDict({"classifier": NoisyClassifier(classes)})
 
 
@@ -99,20 +111,22 @@ def build_evaluator(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
 
 
 def build_clip(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """Text encoder, image tower (the evaluation classifier's CNN with an embedding for logits), and what compares them."""
-    text = TextEncoder(VOCABULARY, WORDS_DIM)
-    return nn.ModuleDict({"text": text, "image": EvaluationClassifier(WORDS_DIM, width=16), "contrast": Contrast()})
+    """Text encoder, image tower (a CNN with an embedding for logits), and what compares them."""
+    text, image = TextEncoder(VOCABULARY, WORDS_DIM), EvaluationClassifier(WORDS_DIM, width=16)
+    return nn.ModuleDict({"text": text, "image": image, "contrast": Contrast()})
 
 
 def build_text_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
-    """The U-Net that looks at the words of a sentence, and the encoder that reads it; its vocabulary is fixed, not by classes."""
+    """The U-Net that looks at the words of a sentence, and the encoder that reads it."""
     unet = VPrediction(UNet(words_dim=WORDS_DIM), schedule.abar)
     return nn.ModuleDict({"unet": unet, "text": TextEncoder(VOCABULARY, WORDS_DIM)})
 
 
-# Small batches give more updates in the same time. Muon's samples are nearer to real digits than AdamW's after as many steps
-# (`make data/results/ablations.csv` compares both); a step takes longer.
-_DENOISER = {"optimizers": muon, "batch": 64, "peak_lr": 5e-3, "steps": 6_000}  # 6,000 x 64 images is 6.4 epochs
+# Small batches give more updates in the same time. Muon's samples are nearer to real digits than
+# AdamW's after as many steps (ablations.csv); a step takes longer. 6,000 x 64 images: 6.4 epochs
+_DENOISER = {"optimizers": muon, "batch": 64, "peak_lr": 5e-3, "steps": 6_000}
+_SENTENCES = {"digits": without_held_out, "asked": by_sentence}
+_OR_NONE = {"digits": without_held_out, "asked": by_sentence_or_none, "frozen": "clip"}
 
 RECIPES = {
     recipe.name: recipe
@@ -122,22 +136,16 @@ RECIPES = {
         Recipe("unet", build_unet, unet_loss, **_DENOISER),
         Recipe("evaluator", build_evaluator, evaluator_loss),
         # many wrong sentences in a batch make the task harder, so the batch is large
-        Recipe("clip", build_clip, clip_loss, batch=256, steps=3_000, digits=without_held_out, asked=by_sentence),
-        Recipe(
-            "text_unet",
-            build_text_unet,
-            text_unet_loss,
-            **_DENOISER,
-            digits=without_held_out,
-            asked=by_sentence_or_none,
-            frozen="clip",
-        ),
+        Recipe("clip", build_clip, clip_loss, batch=256, steps=3_000, **_SENTENCES),
+        Recipe("text_unet", build_text_unet, text_unet_loss, **_DENOISER, **_OR_NONE),
     )
 }
 
-# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the classifiers;
-# loop.fit_to_time_budget shortens them.
-_LIVE_STEPS = {"ddpm": 1_200, "classifier": 900, "unet": 1_200, "evaluator": 900, "clip": 300, "text_unet": 1_200}
+# Inside a lesson, on 2 cores with bfloat16: two and a half minutes, and under one for the
+# classifiers; loop.fit_to_time_budget shortens them.
+_LIVE_STEPS = {"ddpm": 1_200, "unet": 1_200, "text_unet": 1_200, "clip": 300}
+_LIVE_STEPS |= {"classifier": 900, "evaluator": 900}
 LIVE = {name: replace(RECIPES[name], steps=steps) for name, steps in _LIVE_STEPS.items()}
-LIVE["classifier"] = replace(LIVE["classifier"], optimizers=muon, peak_lr=5e-3)  # better than AdamW after so few steps
+# better than AdamW after so few steps
+LIVE["classifier"] = replace(LIVE["classifier"], optimizers=muon, peak_lr=5e-3)
 BUDGETS = {"full": RECIPES, "live": LIVE}

@@ -1,4 +1,4 @@
-"""Images described in sentences, sentences as tokens: where the grammar of `datasets` and the encoder of `nets` meet."""
+"""Images in sentences, sentences as tokens: where `datasets` and `nets` meet."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,9 @@ def to_tokens(prompts: Sequence[str]) -> Tokens:
 
 
 def captions(x_0: Images, y: Labels, draws: BatchRNG, p_empty: float = 0.0) -> list[str]:
-    """A sentence for every image, by what is measured on it, in random form; empty with chance p_empty, each on its own."""
+    """A sentence about what is measured on every image, in random form; empty with p_empty."""
     u = draws.uniform(len(y), columns=9)
     said = describe(x_0, y)
     written = sentences(left_out(said, u[:, :8]), u[:, :8])
-    return ["" if chance < p_empty else sentence for sentence, chance in zip(written, u[:, 8].tolist(), strict=True)]
+    chances = zip(written, u[:, 8].tolist(), strict=True)
+    return ["" if chance < p_empty else sentence for sentence, chance in chances]

@@ -1,4 +1,4 @@
-"""M1 to M7 and P1 as claims that are executed: two independent routes to the same number, and the wrong versions to reject."""
+"""M1 to M7 and P1, executed: two independent routes to a tensor, and wrong versions to reject."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,12 +12,13 @@ from minidiff.diffusion.process import eps_from_x_0, score_from_eps
 from minidiff.symbols import Denoiser, Labels, Points, Steps
 from minidiff.verify import wrong_versions
 from minidiff.verify.worlds import World
+from minidiff.verify.wrong_versions import WEIGHTS, each
 
-ROUNDING = "float64 rounds at 1e-16; the routes need some 100 operations, and guidance multiplies by w up to 25"
-STENCIL = "h = 1/500 of the noise's std: h^4 / 30 times the fifth derivative is about 1e-10, rounding of log p over h the same"
+ROUNDING = "float64 rounds at 1e-16, in some 100 operations, and guidance multiplies by w up to 25"
+STENCIL = "h = std(noise) / 500: h^4 / 30 times the fifth derivative, and rounding, are about 1e-10"
 CANCELLATION = (
-    "the score is (sqrt(abar_t) x_0 - x_t) / (1 - abar_t): the numerator cancels, and at t = 1 the division multiplies its\
- rounding by 10,000 (linear) or 24,000 (cosine)"
+    "the score is (sqrt(abar_t) x_0 - x_t) / (1 - abar_t): the numerator cancels, and at t = 1 "
+    "the division multiplies its rounding by 10,000 (linear) or 24,000 (cosine)"
 )
 
 
@@ -29,11 +30,11 @@ class Formulas(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """`expected` and `got` are two routes to one tensor; |difference| / scale must stay within the tolerance, for every entry.
+    """|expected - got| / scale <= tolerance for every entry, by two routes to one tensor.
 
-    Each wrong version, in the place of `got`, must miss by 1,000 tolerances at least. `uses` names the formulas under test,
-    `algebra` its identity in exact.algebra, if it has one. That the worlds themselves are right is what M1 shows, against
-    torch.distributions, and M3 with Tweedie's formula.
+    Each wrong version, in the place of `got`, must miss by 1,000 tolerances at least. `uses` names
+    the formulas under test, `algebra` its identity in verify.algebra, if there is one. M1, against
+    torch.distributions, and M3 with Tweedie's formula show that the worlds themselves are right.
     """
 
     name: str
@@ -55,9 +56,12 @@ def _bayes(world: World, x_t: Points) -> Tensor:
 
 
 def _four_point(world: World) -> Tensor:
-    """The slope of log p(x_t) along u, from four values of log p: no derivative is ever taken by rule."""
+    """The slope of log p(x_t) along u, from four values of log p: no derivative by rule."""
     h = world.root / 500
-    near, far = (world.log_p(world.x_t + k * h * world.u) - world.log_p(world.x_t - k * h * world.u) for k in (1, 2))
+    near, far = (
+        world.log_p(world.x_t + k * h * world.u) - world.log_p(world.x_t - k * h * world.u)
+        for k in (1, 2)
+    )
     return (8 * near - far)[:, None] / (12 * h)
 
 
@@ -85,22 +89,30 @@ def _flat(function: Callable) -> Callable:
 
 def _guided(world: World, formulas: Formulas, w: float) -> Points:
     eps, log_prob = _flat(world.mixture.eps()), _flat(world.mixture.log_prob(world.y))
-    return formulas.classifier_guided(eps, log_prob, world.schedule, w)(world.images, world.t).flatten(1)
+    eps_bar = formulas.classifier_guided(eps, log_prob, world.schedule, w)
+    return eps_bar(world.images, world.t).flatten(1)
 
 
 def _free(world: World, formulas: Formulas, w: float) -> Points:
     eps_cond, eps_uncond = _flat(world.mixture.eps(world.y)), _flat(world.mixture.eps())
-    return formulas.classifier_free(eps_cond, eps_uncond, w)(world.images, world.t).flatten(1)
+    eps_bar = formulas.classifier_free(eps_cond, eps_uncond, w)
+    return eps_bar(world.images, world.t).flatten(1)
+
+
+def _tweedie(world: World, _: Formulas) -> Points:
+    """The score, with eps from E[x_0 | x_t]."""
+    x_0 = world.mixture.x_0(world.x_t, world.t)
+    return _score(world, eps_from_x_0(world.x_t, world.t, x_0, world.schedule))
 
 
 def _shifted(world: World, w: float) -> Points:
-    """The plain DDPM mean, plus beta_t / sqrt(1 - beta_t) w grad log p(y|x_t)."""
+    """The unconditional DDPM mean, plus beta_t / sqrt(1 - beta_t) w grad log p(y|x_t)."""
     beta = world.column(world.schedule.beta)
     return world.mean + beta / (1 - beta).sqrt() * w * world.of_y
 
 
 def _powered(world: World, w: float, log_p: Callable[[Points], Tensor]) -> Points:
-    """grad log of p(x_t) p(y|x_t)^w by autograd, with the density that is given in the place of p(x_t)."""
+    """grad log of p(x_t) p(y|x_t)^w by autograd, with the given density in the place of p(x_t)."""
     return world.gradient(lambda x_t: log_p(x_t) + w * world.log_y(x_t))
 
 
@@ -127,7 +139,9 @@ CLAIMS = (
         "grad log p(y) = 0",
         "p(y) does not depend on x_t",
         lambda world: torch.zeros_like(world.x_t),
-        lambda world, _: world.gradient(lambda x: world.log_p(x) + world.log_y(x) - world.log_p_given_y(x)),
+        lambda world, _: world.gradient(
+            lambda x: world.log_p(x) + world.log_y(x) - world.log_p_given_y(x)
+        ),
         wrong_versions.NO_CONSTANT,
     ),
     Claim(
@@ -154,7 +168,10 @@ CLAIMS = (
         "the same",
         _four_point,
         lambda world, _: _along_u(world, _score(world, _eps(world))),
-        {text: lambda world, f=f: _along_u(world, f(world)) for text, f in wrong_versions.NOISE_AND_SCORE.items()},
+        {
+            text: lambda world, f=f: _along_u(world, f(world))
+            for text, f in wrong_versions.NOISE_AND_SCORE.items()
+        },
         tolerance=1e-8,
         reason=STENCIL,
     ),
@@ -163,17 +180,18 @@ CLAIMS = (
         "the same, with eps from E[x_0 | x_t] (Tweedie)",
         "the same",
         lambda world: world.of_x,
-        lambda world, _: _score(world, eps_from_x_0(world.x_t, world.t, world.mixture.x_0(world.x_t, world.t), world.schedule)),
+        _tweedie,
         wrong_versions.TWEEDIE,
         tolerance=1e-10,
         reason=CANCELLATION,
     ),
     Claim(
         "M4",
-        "grad log [p(x_t) p(y|x_t)^w] = -(eps - sqrt(1 - abar_t) w grad log p(y|x_t)) / sqrt(1 - abar_t)",
+        "grad log [p(x_t) p(y|x_t)^w] = "
+        "-(eps - sqrt(1 - abar_t) w grad log p(y|x_t)) / sqrt(1 - abar_t)",
         "Dhariwal & Nichol 2021, eq. 12 to 14, with their scale s = w",
-        lambda world: wrong_versions.each(lambda w: _powered(world, w, world.log_p)),
-        lambda world, formulas: wrong_versions.each(lambda w: _score(world, _guided(world, formulas, w))),
+        lambda world: each(lambda w: _powered(world, w, world.log_p)),
+        lambda world, formulas: each(lambda w: _score(world, _guided(world, formulas, w))),
         wrong_versions.CLASSIFIER_GUIDED,
         uses=("classifier_guided",),
         algebra="M4",
@@ -189,10 +207,11 @@ CLAIMS = (
     ),
     Claim(
         "M6",
-        "grad log [p(x_t|y) p(y|x_t)^w] = -((1 + w) eps(x_t, t, y) - w eps(x_t, t)) / sqrt(1 - abar_t)",
+        "grad log [p(x_t|y) p(y|x_t)^w] = "
+        "-((1 + w) eps(x_t, t, y) - w eps(x_t, t)) / sqrt(1 - abar_t)",
         "Ho & Salimans 2022, eq. 6",
-        lambda world: wrong_versions.each(lambda w: _powered(world, w, world.log_p_given_y)),
-        lambda world, formulas: wrong_versions.each(lambda w: _score(world, _free(world, formulas, w))),
+        lambda world: each(lambda w: _powered(world, w, world.log_p_given_y)),
+        lambda world, formulas: each(lambda w: _score(world, _free(world, formulas, w))),
         wrong_versions.CLASSIFIER_FREE,
         uses=("classifier_free",),
         algebra="M6",
@@ -201,8 +220,10 @@ CLAIMS = (
         "M7",
         "eps + s (eps(y) - eps) = M6's noise with w = s - 1",
         "M6 rearranged; Saharia et al. 2022 (Imagen) and diffusers write s",
-        lambda world: wrong_versions.each(lambda s: _score(world, world.eps_uncond + s * (world.eps_cond - world.eps_uncond))),
-        lambda world, formulas: wrong_versions.each(lambda s: _score(world, _free(world, formulas, s - 1))),
+        lambda world: each(
+            lambda s: _score(world, world.eps_uncond + s * (world.eps_cond - world.eps_uncond))
+        ),
+        lambda world, formulas: each(lambda s: _score(world, _free(world, formulas, s - 1))),
         wrong_versions.SCALE,
         uses=("classifier_free",),
         algebra="M7",
@@ -211,9 +232,9 @@ CLAIMS = (
         "M4=M6",
         "classifier guidance with weight 1 + w = classifier-free guidance with weight w",
         "M4, M5 and M6 together, with exact networks",
-        lambda world: torch.zeros(len(wrong_versions.WEIGHTS), *world.x_t.shape, dtype=torch.float64),
-        lambda world, formulas: wrong_versions.each(
-            lambda w: _score(world, _guided(world, formulas, 1 + w) - _free(world, formulas, w)),
+        lambda world: torch.zeros(len(WEIGHTS), *world.x_t.shape, dtype=torch.float64),
+        lambda world, formulas: each(
+            lambda w: _score(world, _guided(world, formulas, 1 + w) - _free(world, formulas, w))
         ),
         wrong_versions.SAME_WEIGHT,
         uses=("classifier_guided", "classifier_free"),
@@ -221,10 +242,10 @@ CLAIMS = (
     ),
     Claim(
         "P1",
-        "mean of the DDPM step with M4's noise = plain mean + beta_t / sqrt(1 - beta_t) w grad log p(y|x_t)",
-        "M4 in Ho 2020, eq. 11; the article's loop adds a constant times the gradient, after the step",
-        lambda world: wrong_versions.each(lambda w: _shifted(world, w)),
-        lambda world, formulas: wrong_versions.each(lambda w: world.mean_with(_guided(world, formulas, w))),
+        "DDPM mean with M4's noise = DDPM mean + beta_t / sqrt(1 - beta_t) w grad log p(y|x_t)",
+        "M4 in Ho 2020, eq. 11; the article adds a constant times the gradient, after the step",
+        lambda world: each(lambda w: _shifted(world, w)),
+        lambda world, formulas: each(lambda w: world.mean_with(_guided(world, formulas, w))),
         wrong_versions.AFTER_THE_STEP,
         uses=("classifier_guided",),
         scale=lambda world: world.x_t.abs().amax(),

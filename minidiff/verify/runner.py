@@ -14,10 +14,11 @@ REJECT = 1000  # tolerances that a wrong version must miss by, at least, in ever
 
 
 class Verdict(NamedTuple):
-    """What came out for one claim: the worst |difference| / scale and in which world, the wrong versions that were accepted.
+    """What came out for one claim: the worst |difference| / scale, and in which world.
 
-    `looks_like` is the wrong version that the formula equals, `sympy` whether its algebra is proved (None: it has none),
-    `yours` which formulas came from a user's file, `trouble` why the claim could not be judged.
+    `accepted`: the wrong versions not rejected; `looks_like`: the one that the formula equals;
+    `sympy`: whether its algebra is proved (None: it has none); `yours`: which formulas came from a
+    user's file; `trouble`: why the claim could not be checked.
     """
 
     claim: str
@@ -37,13 +38,15 @@ class Verdict(NamedTuple):
     @property
     def holds(self) -> bool:
         """True if both routes agree within the tolerance and every wrong version is rejected."""
-        return not self.trouble and self.worst is not None and self.worst <= self.tolerance and not self.accepted
+        if self.trouble or self.accepted or self.worst is None:
+            return False
+        return self.worst <= self.tolerance
 
 
 def check_claim(claim: Claim, worlds: Iterable[World], formulas: Formulas | None = None) -> Verdict:
-    """Execute one claim in every world. The formulas are the package's unless others are given."""
+    """Execute one claim in every world, with the package's formulas unless others are given."""
     formulas = formulas or Formulas()
-    worst, where, accepted, twins = -1.0, "", set(), set(claim.wrong)
+    worst, where, accepted, equal = -1.0, "", set(), set(claim.wrong)
     for world in worlds:
         expected, got, scale = claim.expected(world), claim.got(world, formulas), claim.scale(world)
         miss = _miss(expected, got, scale)
@@ -54,12 +57,14 @@ def check_claim(claim: Claim, worlds: Iterable[World], formulas: Formulas | None
             if not _miss(expected, came, scale) >= REJECT * claim.tolerance:
                 accepted.add(text)
             if not _miss(came, got, scale) <= 10 * claim.tolerance:
-                twins.discard(text)
+                equal.discard(text)
     if not where:
-        raise InputError("No world was given to judge in.")
-    looks_like = "" if worst <= claim.tolerance else "; ".join(sorted(twins))
-    metadata = (claim.name, claim.equation, claim.source, worst, where, claim.tolerance, claim.reason, len(claim.wrong))
-    return Verdict(*metadata, tuple(sorted(accepted)), looks_like, is_proved(claim.algebra))
+        raise InputError("No world was given to check the claim in.")
+    looks_like = "" if worst <= claim.tolerance else "; ".join(sorted(equal))
+    about = claim.name, claim.equation, claim.source
+    difference = worst, where, claim.tolerance, claim.reason
+    wrong = len(claim.wrong), tuple(sorted(accepted)), looks_like
+    return Verdict(*about, *difference, *wrong, is_proved(claim.algebra))
 
 
 def _miss(expected: Tensor, got: Tensor, scale: Tensor) -> float:
@@ -67,20 +72,22 @@ def _miss(expected: Tensor, got: Tensor, scale: Tensor) -> float:
 
 
 def at_fault(verdicts: Iterable[Verdict]) -> str:
-    """What a reader should know about every claim that does not hold; "" if all hold. Claims with one trouble share a line."""
+    """A line for every claim that does not hold, or for all with one trouble; "" if all hold."""
     lines, troubles = [], {}
     for verdict in verdicts:
         if verdict.trouble:
             troubles.setdefault(verdict.trouble, []).append(verdict.claim)
         elif not verdict.holds:
             lines.append(_fault(verdict))
-    return "\n".join([*lines, *(f"Not judged: {', '.join(names)}. {trouble}" for trouble, names in troubles.items())])
+    lines += [f"Not judged: {', '.join(names)}. {trouble}" for trouble, names in troubles.items()]
+    return "\n".join(lines)
 
 
 def _fault(verdict: Verdict) -> str:
     said = []
     if not verdict.worst <= verdict.tolerance:
-        said.append(f"the two sides differ by {verdict.worst:.2g} times the scale ({verdict.where})")
+        by = f"{verdict.worst:.2g} times the scale ({verdict.where})"
+        said.append(f"the two sides differ by {by}")
     if verdict.looks_like:
         said.append(f"this is the wrong version '{verdict.looks_like}'")
     elif verdict.tolerance < verdict.worst < 1e-5:
@@ -90,5 +97,6 @@ def _fault(verdict: Verdict) -> str:
 
 
 def not_run(claim: Claim, trouble: str) -> Verdict:
-    """The verdict of a claim that could not be judged."""
-    return Verdict(claim.name, claim.equation, claim.source, sympy=is_proved(claim.algebra), trouble=trouble)
+    """The verdict of a claim that could not be checked."""
+    about = claim.name, claim.equation, claim.source
+    return Verdict(*about, sympy=is_proved(claim.algebra), trouble=trouble)

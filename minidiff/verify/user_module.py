@@ -1,4 +1,4 @@
-"""A user's own classifier_guided and classifier_free, judged in a process of its own: whatever they do, the rest goes on.
+"""A user's own classifier_guided and classifier_free, checked in a process of its own.
 
 It finds mistakes, not cheats: a file that wants to can make every claim hold.
 """
@@ -22,11 +22,14 @@ from minidiff.verify.runner import Verdict, check_claim, not_run
 from minidiff.verify.worlds import all_worlds
 
 
-def check_module(path: str | Path, chosen: list[int], seconds: float = 20.0) -> Iterator[tuple[int, Verdict]]:
-    """Judge CLAIMS[i] for i in `chosen` with the functions of a Python file; one that is not in the file is the package's.
+def check_module(
+    path: str | Path, chosen: list[int], seconds: float = 20.0
+) -> Iterator[tuple[int, Verdict]]:
+    """Check CLAIMS[i] for i in `chosen`, with a Python file's functions in place of the package's.
 
-    Yields a verdict for each, in order. `seconds` is the time limit for importing the file and again for each claim; a
-    claim that could not be judged has `trouble`, a sentence that says why. The file runs as the user, with full rights.
+    Yields a verdict for each, in order. `seconds` is the time limit for importing the file and
+    again for each claim; a claim that could not be checked has `trouble`, a sentence that says why.
+    The file runs as the user, with full rights.
     """
     todo = list(chosen)
     while todo:
@@ -34,8 +37,9 @@ def check_module(path: str | Path, chosen: list[int], seconds: float = 20.0) -> 
             trouble = child.ask("does not finish importing")
             while todo and not trouble:
                 answer = child.ask("did not return")
-                first = todo.pop(0)
-                yield first, answer if isinstance(answer, Verdict) else not_run(CLAIMS[first], str(answer))
+                if not isinstance(answer, Verdict):
+                    answer = not_run(CLAIMS[todo[0]], str(answer))
+                yield todo.pop(0), answer
                 if child.is_over:
                     break
         if trouble:
@@ -44,7 +48,7 @@ def check_module(path: str | Path, chosen: list[int], seconds: float = 20.0) -> 
 
 
 class _Child:
-    """A process that imports the file, then judges claim after claim and sends each answer: a verdict, or a sentence."""
+    """A process that imports the file, then answers for claim after claim: verdict or sentence."""
 
     def __init__(self, path: str | Path, todo: list[int], seconds: float):
         spawn = multiprocessing.get_context("spawn")
@@ -59,13 +63,14 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # its own children too, where there are process groups
+        # its own children too, where there are process groups
+        with contextlib.suppress(AttributeError, OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
 
     def ask(self, late: str) -> Verdict | str:
-        """The next answer, or the sentence that says why there is none. "" after an import that went well."""
+        """The next answer ("" after the import), or the sentence that says why there is none."""
         return self._take(self.seconds, late)
 
     def _take(self, seconds: float, late: str) -> Verdict | str:
@@ -101,18 +106,20 @@ def _serve(path: str, todo: list[int], outbox: Connection) -> None:
             verdict = check_claim(CLAIMS[i], worlds, formulas)
         except InputError as error:
             verdict = not_run(CLAIMS[i], str(error))
-        outbox.send((os.getpid(), verdict._replace(yours=tuple(name for name in CLAIMS[i].uses if name in theirs))))
+        yours = tuple(name for name in CLAIMS[i].uses if name in theirs)
+        outbox.send((os.getpid(), verdict._replace(yours=yours)))
 
 
 def load_formulas(path: str | Path) -> tuple[Formulas, set[str]]:
-    """The functions of a Python file, each watched, and which were found. Raises InputError if none is or it does not import."""
+    """The watched functions of a Python file, and their names. Raises InputError if it has none."""
     path = Path(path).resolve()
     if not path.is_file():
         raise InputError(f"{path.name}: no such file.")
     spec = importlib.util.spec_from_file_location("minidiff_user_module", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path.name}: not a Python file.")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent))  # so that it may import its neighbours
     try:
         spec.loader.exec_module(module)
@@ -126,28 +133,33 @@ def load_formulas(path: str | Path) -> tuple[Formulas, set[str]]:
         raise InputError(f"{path.name} has neither {' nor '.join(Formulas._fields)}.")
     for name, function in found.items():
         if not callable(function):
-            raise InputError(f"{name} in {path.name} is no function, but a value of type {type(function).__name__}.")
-    return Formulas(**{name: _watched(name, function) for name, function in found.items()}), set(found)
+            kind = type(function).__name__
+            raise InputError(f"{name} in {path.name} is no function, but a value of type {kind}.")
+    watched = {name: _watched(name, function) for name, function in found.items()}
+    return Formulas(**watched), set(found)
 
 
 def _watched(name: str, function: Callable) -> Callable:
     """The same function; everything unusable that it does is an InputError with a sentence."""
 
     def make(*arguments: object) -> Denoiser:
-        copies = [_copy(value) if isinstance(value, NoiseSchedule) else value for value in arguments]
+        copies = [_copy(one) if isinstance(one, NoiseSchedule) else one for one in arguments]
         eps_bar = _call(name, function, *copies)
         if not callable(eps_bar):
-            raise InputError(f"{name} must return a function of x_t and t, and returned a {type(eps_bar).__name__}.")
+            came = type(eps_bar).__name__
+            raise InputError(f"{name} must return a function of x_t and t, and returned a {came}.")
 
         def watched(x_t: Points, t: Steps) -> Points:
             given = x_t.clone()
+            who = f"Without autograd, as in the samplers, {name}'s denoiser"
             with torch.no_grad():  # as the samplers do
-                came = _call(f"Without autograd, as in the samplers, {name}'s denoiser", eps_bar, given, t.clone())
+                came = _call(who, eps_bar, given, t.clone())
+            not_yours = "which belongs to the caller: work on a copy."
             if not torch.equal(given, x_t):
-                raise InputError(f"{name} writes to x_t, which belongs to the caller: work on a copy.")
+                raise InputError(f"{name} writes to x_t, {not_yours}")
             for mine, theirs in zip(arguments, copies, strict=True):
                 if isinstance(mine, NoiseSchedule) and not torch.equal(mine.abar, theirs.abar):
-                    raise InputError(f"{name} writes to schedule.abar, which belongs to the caller: work on a copy.")
+                    raise InputError(f"{name} writes to schedule.abar, {not_yours}")
             return _usable(name, came, x_t)
 
         return watched
@@ -156,14 +168,18 @@ def _watched(name: str, function: Callable) -> Callable:
 
 
 def _usable(name: str, came: object, x_t: Points) -> Points:
+    wanted = f"{name}'s denoiser must return a"
     if type(came) is not torch.Tensor:  # no subclass: it could do anything
-        raise InputError(f"{name}'s denoiser must return a tensor, and returned a {type(came).__name__}.")
+        raise InputError(f"{wanted} tensor, and returned a {type(came).__name__}.")
     if came.layout is not torch.strided or came.device != x_t.device:
-        raise InputError(f"{name}'s denoiser must return a dense tensor on {x_t.device}, got {came.layout} on {came.device}.")
+        got = f"{came.layout} on {came.device}"
+        raise InputError(f"{wanted} dense tensor on {x_t.device}, got {got}.")
     if came.shape != x_t.shape:
-        raise InputError(f"{name}: the shape must be that of x_t, {tuple(x_t.shape)}, and is {tuple(came.shape)}.")
+        shapes = f"{tuple(x_t.shape)}, and is {tuple(came.shape)}"
+        raise InputError(f"{name}: the shape must be that of x_t, {shapes}.")
     if came.dtype != x_t.dtype:
-        raise InputError(f"{name}: the dtype must be that of x_t, {x_t.dtype}, and is {came.dtype}.")
+        dtypes = f"{x_t.dtype}, and is {came.dtype}"
+        raise InputError(f"{name}: the dtype must be that of x_t, {dtypes}.")
     if not bool(came.isfinite().all()):
         raise InputError(f"{name} returns NaN or infinity.")
     return came.detach()

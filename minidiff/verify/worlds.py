@@ -1,11 +1,11 @@
-"""The worlds and points on which claims are executed, with the routes that need no formula of guidance: autograd."""
+"""The worlds and points on which claims are executed, and gradients by autograd, not by formula."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributions
 
 from minidiff.analytic.gaussian_mixture import GaussianMixture, random_mixture
 from minidiff.diffusion.guidance import gradient
@@ -19,7 +19,7 @@ SCHEDULES = {"linear": linear, "cosine": cosine}
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A world with points x_t at every level t in 1..T and a label y for each; gradients by autograd are computed once."""
+    """A world with points x_t at every t in 1..T, each with a label y; gradients computed once."""
 
     name: str
     mixture: GaussianMixture
@@ -38,7 +38,7 @@ class World:
         return self.x_t.reshape(-1, 1, 8, 8) if self.x_t.shape[1] == 64 else self.x_t
 
     def column(self, table: Table, shift: int = 0) -> Tensor:
-        """A table of the schedule at the level of each row, or `shift` levels above it: (batch, 1)."""
+        """A table of the schedule at t of each row, or `shift` levels above it: (batch, 1)."""
         return extract(table, self.t + shift, self.x_t)
 
     @cached_property
@@ -49,7 +49,8 @@ class World:
     @cached_property
     def u(self) -> Points:
         """A random unit vector for each row."""
-        u = torch.randn(self.x_t.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
+        g = torch.Generator().manual_seed(0)
+        u = torch.randn(self.x_t.shape, generator=g, dtype=torch.float64, device="cpu")
         return u / u.norm(dim=1, keepdim=True)
 
     def gradient(self, log_p: Callable[[Points], LogProbs]) -> Points:
@@ -77,14 +78,17 @@ class World:
 
     @cached_property
     def log_p_by_torch(self) -> Tensor:
-        """log p(x_t | y) by torch.distributions, class by class, with nothing of GaussianMixture's arithmetic: (batch, 1)."""
+        """log p(x_t | y) by torch.distributions alone, class by class: (batch, 1)."""
         log_p, abar = torch.empty_like(self.root), self.schedule.abar[self.t][:, None, None]
-        mean, std = abar.sqrt() * self.mixture.means, (abar * self.mixture.variances + 1 - abar).sqrt()
+        mean = abar.sqrt() * self.mixture.means
+        std = (abar * self.mixture.variances + 1 - abar).sqrt()
         for label in self.mixture.labels.unique():
             rows, parts = self.y == label, self.mixture.labels == label
-            normal = torch.distributions.Normal(mean[rows][:, parts], std[rows][:, parts])
-            share = torch.distributions.Categorical(self.mixture.weights[parts].expand(int(rows.sum()), -1))
-            mixture = torch.distributions.MixtureSameFamily(share, torch.distributions.Independent(normal, 1))
+            weights = self.mixture.weights[parts].expand(int(rows.sum()), -1)
+            normal = distributions.Normal(mean[rows][:, parts], std[rows][:, parts])
+            mixture = distributions.MixtureSameFamily(
+                distributions.Categorical(weights), distributions.Independent(normal, 1)
+            )
             log_p[rows, 0] = mixture.log_prob(self.x_t[rows])
         return log_p
 
@@ -125,7 +129,8 @@ class World:
 
     def mean_with(self, eps: Points) -> Points:
         """The mean of the DDPM step with this noise   [Ho 2020, eq. 7]"""
-        return posterior_mean(self.x_t, self.t, x_0_from_eps(self.x_t, self.t, eps, self.schedule), self.schedule)
+        x_0 = x_0_from_eps(self.x_t, self.t, eps, self.schedule)
+        return posterior_mean(self.x_t, self.t, x_0, self.schedule)
 
     @cached_property
     def of_y_after(self) -> Points:
@@ -134,26 +139,28 @@ class World:
 
     @cached_property
     def score_scale(self) -> Tensor:
-        """The score's scale at the level of each row: the largest entry of grad log p(x_t) and grad log p(x_t | y) there."""
+        """The largest entry of grad log p(x_t) and grad log p(x_t | y) at the t of each row."""
         scores = torch.stack([self.mixture.score(self.x_t, self.t, y) for y in (None, self.y)])
         largest = scores.abs().amax(dim=(0, 2))
-        table = torch.zeros(self.schedule.T + 1, dtype=torch.float64, device="cpu").scatter_reduce(0, self.t, largest, "amax")
-        return self.column(table)
+        zeros = torch.zeros(self.schedule.T + 1, dtype=torch.float64, device="cpu")
+        return self.column(zeros.scatter_reduce(0, self.t, largest, "amax"))
 
 
 def all_worlds() -> Iterator[World]:
-    """1, 2 and 64 dimensions under both schedules: 4 points at every t in 1 and 2 dimensions, 2 in 64."""
+    """1, 2 and 64 dimensions under both schedules: 4 points at every t, 2 in 64 dimensions."""
     for name, make in SCHEDULES.items():
         for dim in DIMS:
-            yield draw_world(f"{dim}-D {name}", random_mixture(make(), dim), each=2 if dim > 2 else 4)
+            each = 2 if dim > 2 else 4
+            yield draw_world(f"{dim}-D {name}", random_mixture(make(), dim), each)
 
 
 def draw_world(name: str, mixture: GaussianMixture, each: int, seed: int = 1) -> World:
-    """`each` points at every t, drawn by the forward process; about half have their own label, the others any label."""
+    """`each` points of q_sample at every t; about half have their own label, the others any."""
     g = torch.Generator().manual_seed(seed)
     t = torch.arange(1, mixture.schedule.T + 1, device="cpu").repeat(each)
     x_0, y = mixture.sample(len(t), g)
     noise = torch.randn(x_0.shape, generator=g, dtype=torch.float64, device="cpu")
-    any_label = mixture.labels[torch.randint(len(mixture.labels), (len(t),), generator=g, device="cpu")]
+    part = torch.randint(len(mixture.labels), (len(t),), generator=g, device="cpu")
     own = torch.rand(len(t), generator=g, dtype=torch.float32, device="cpu") < 0.5
-    return World(name, mixture, q_sample(x_0, t, noise, mixture.schedule), t, torch.where(own, y, any_label))
+    y = torch.where(own, y, mixture.labels[part])
+    return World(name, mixture, q_sample(x_0, t, noise, mixture.schedule), t, y)

@@ -1,4 +1,7 @@
-"""The wrong versions that people write. Every claim must reject its own; each is a number, computed from the exact parts."""
+"""The wrong versions that people write.
+
+Every claim must reject its own; each is a number, computed from the exact parts.
+"""
 
 from collections.abc import Callable
 
@@ -7,9 +10,10 @@ from torch import Tensor
 
 from minidiff.symbols import Labels, Points
 from minidiff.verify.worlds import World
+from minidiff.verify.wrong_formulas import M4_FACTORS, M5_FACTORS, M6_WEIGHTS, WrongFormula
 
 WEIGHTS = (-1.0, 0.0, 0.37, 1.0, 3.0, 25.0)
-Wrong = dict[str, Callable[[World], Tensor]]
+Tensors = dict[str, Callable[[World], Tensor]]
 
 
 def each(guided: Callable[[float], Points]) -> Tensor:
@@ -31,8 +35,12 @@ def _root_before(world: World) -> Tensor:
     return world.column((1 - world.schedule.abar).sqrt(), shift=-1)
 
 
+def _abar(world: World) -> Tensor:
+    return world.column(world.schedule.abar)
+
+
 def _signal(world: World) -> Tensor:
-    return world.column(world.schedule.abar.sqrt())
+    return _abar(world).sqrt()
 
 
 def _share(world: World) -> Tensor:
@@ -48,79 +56,102 @@ def _shift(world: World) -> Tensor:
     return beta / (1 - beta).sqrt()
 
 
-def _scores(wrong: dict[str, Callable[[World, float], Points]]) -> Wrong:
+def _scores(wrong: dict[str, Callable[[World, float], Points]]) -> Tensors:
     """Guided noises with weight w, as scores for every weight."""
-    return {text: lambda world, f=f: each(lambda w: -f(world, w) / world.root) for text, f in wrong.items()}
+    return {
+        text: lambda world, f=f: each(lambda w: -f(world, w) / world.root)
+        for text, f in wrong.items()
+    }
 
 
-def _means(wrong: dict[str, Callable[[World, float], Points]]) -> Wrong:
+def _means(wrong: dict[str, Callable[[World, float], Points]]) -> Tensors:
     """What is added to the mean of the plain DDPM step, for every weight."""
-    return {text: lambda world, f=f: each(lambda w: world.mean + f(world, w)) for text, f in wrong.items()}
+    return {
+        text: lambda world, f=f: each(lambda w: world.mean + f(world, w))
+        for text, f in wrong.items()
+    }
 
 
-DENSITIES: Wrong = {
-    "log p(y) dropped: right for gradients, wrong for densities": lambda c: (c.log_p(c.x_t) + c.log_y(c.x_t))[:, None],
+DENSITIES: Tensors = {
+    "log p(y) dropped: right for gradients, wrong for densities": lambda c: (
+        c.log_p(c.x_t) + c.log_y(c.x_t)
+    )[:, None],
     "+ log p(y)": lambda c: (c.log_p(c.x_t) + c.log_y(c.x_t) + c.log_prior)[:, None],
     "log p(y|x_t) subtracted": lambda c: (c.log_p(c.x_t) - c.log_y(c.x_t) - c.log_prior)[:, None],
-    "p(y|x_t) without its log": lambda c: c.log_p(c.x_t)[:, None] + _share(c) - c.log_prior[:, None],
+    "p(y|x_t) without its log": lambda c: (
+        c.log_p(c.x_t)[:, None] + _share(c) - c.log_prior[:, None]
+    ),
 }
-BAYES: Wrong = {
+BAYES: Tensors = {
     "grad log p(y|x_t) subtracted": lambda c: c.of_x - c.of_y,
     "grad log p(y|x_t) left out": lambda c: c.of_x,
     "the gradient of p(y|x_t), without its log": lambda c: c.of_x + _share(c) * c.of_y,
-    "log p(y) subtracted as a number, instead of its gradient": lambda c: c.of_x + c.of_y - c.log_prior[:, None],
+    "log p(y) subtracted as a number, instead of its gradient": lambda c: (
+        c.of_x + c.of_y - c.log_prior[:, None]
+    ),
     "the gradient of class 0, whatever y is": lambda c: c.of_x + c.of_class_0,
     "a classifier of clean images, not told t": lambda c: c.of_x + c.of_clean,
 }
-NO_CONSTANT: Wrong = {
+NO_CONSTANT: Tensors = {
     "p(y|x_t) taken for p(y)": lambda c: c.of_y,
     "class 0's p(y|x_t), whatever y is": lambda c: c.of_class_0 - c.of_y,
     "a classifier of clean images, not told t": lambda c: c.of_clean - c.of_y,
 }
-NOISE_AND_SCORE: Wrong = {
+NOISE_AND_SCORE: Tensors = {
     "the sign: +": lambda c: c.eps_uncond / c.root,
     "the root: 1 - abar_t": lambda c: -c.eps_uncond / c.root**2,
     "no factor at all": lambda c: -c.eps_uncond,
     "sqrt(abar_t) for sqrt(1 - abar_t)": lambda c: -c.eps_uncond / _signal(c),
     "abar_{t-1} for abar_t": lambda c: -c.eps_uncond / _root_before(c).clamp(min=1e-9),
 }
-TWEEDIE: Wrong = {
+TWEEDIE: Tensors = {
     "x_0 taken for eps": lambda c: -_clean_guess(c) / c.root,
     "sqrt(abar_t) left out in front of x_0": lambda c: -(c.x_t - _clean_guess(c)) / c.root**2,
     "the root: 1 - abar_t once": lambda c: -(c.x_t - _signal(c) * _clean_guess(c)) / c.root,
-    "E[x_0 | x_t, y] for E[x_0 | x_t]": lambda c: -(c.x_t - _signal(c) * _clean_guess(c, c.y)) / c.root**2,
+    "E[x_0 | x_t, y] for E[x_0 | x_t]": lambda c: (
+        -(c.x_t - _signal(c) * _clean_guess(c, c.y)) / c.root**2
+    ),
 }
+
+
+def _m4(wrong: WrongFormula) -> Callable[[World, float], Points]:
+    return lambda c, w: c.eps_uncond - wrong.numbers(_abar(c), w) * c.of_y
+
+
+def _m6(wrong: WrongFormula) -> Callable[[World, float], Points]:
+    def eps_bar(c: World, w: float) -> Points:
+        a, b = wrong.numbers(w)
+        return a * c.eps_cond + b * c.eps_uncond
+
+    return eps_bar
+
+
 CLASSIFIER_GUIDED = _scores(
     {
-        "the sign: +": lambda c, w: c.eps_uncond + c.root * w * c.of_y,
-        "the root: 1 - abar_t": lambda c, w: c.eps_uncond - c.root**2 * w * c.of_y,
-        "no sqrt(1 - abar_t) at all": lambda c, w: c.eps_uncond - w * c.of_y,
-        "sqrt(abar_t) for sqrt(1 - abar_t)": lambda c, w: c.eps_uncond - _signal(c) * w * c.of_y,
+        **{wrong.broken: _m4(wrong) for wrong in M4_FACTORS},
         "abar_{t-1} for abar_t": lambda c, w: c.eps_uncond - _root_before(c) * w * c.of_y,
-        "M6's w, 1 + w for w: what starting from eps(y) does": lambda c, w: _cg(c, 1 + w),
-        "w left out": lambda c, w: _cg(c, 1.0),
-        "the gradient of p(y|x_t), without its log": lambda c, w: c.eps_uncond - c.root * w * _share(c) * c.of_y,
-        "the gradient of class 0, whatever y is": lambda c, w: c.eps_uncond - c.root * w * c.of_class_0,
-        "a classifier of clean images, not told t": lambda c, w: c.eps_uncond - c.root * w * c.of_clean,
+        "the gradient of p(y|x_t), without its log": lambda c, w: (
+            c.eps_uncond - c.root * w * _share(c) * c.of_y
+        ),
+        "the gradient of class 0, whatever y is": lambda c, w: (
+            c.eps_uncond - c.root * w * c.of_class_0
+        ),
+        "a classifier of clean images, not told t": lambda c, w: (
+            c.eps_uncond - c.root * w * c.of_clean
+        ),
     }
 )
-IMPLICIT_CLASSIFIER: Wrong = {
-    "the sign: eps(y) - eps": lambda c: (c.eps_cond - c.eps_uncond) / c.root,
-    "the root: 1 - abar_t": lambda c: -(c.eps_cond - c.eps_uncond) / c.root**2,
-    "no factor at all": lambda c: -(c.eps_cond - c.eps_uncond),
+IMPLICIT_CLASSIFIER: Tensors = {
+    **{
+        wrong.broken: lambda c, f=wrong.numbers: f(_abar(c)) * (c.eps_cond - c.eps_uncond)
+        for wrong in M5_FACTORS
+    },
     "eps not subtracted": lambda c: -c.eps_cond / c.root,
-    "abar_{t-1} for abar_t": lambda c: -(c.eps_cond - c.eps_uncond) / _root_before(c).clamp(min=1e-9),
+    "abar_{t-1} for abar_t": lambda c: (
+        -(c.eps_cond - c.eps_uncond) / _root_before(c).clamp(min=1e-9)
+    ),
 }
-CLASSIFIER_FREE = _scores(
-    {
-        "s for w: w eps(y) + (1 - w) eps": lambda c, w: w * c.eps_cond + (1 - w) * c.eps_uncond,
-        "the sign: (1 + w) eps(y) + w eps": lambda c, w: (1 + w) * c.eps_cond + w * c.eps_uncond,
-        "the two networks swapped": lambda c, w: (1 + w) * c.eps_uncond - w * c.eps_cond,
-        "the direction turned: eps(y) - w (eps(y) - eps)": lambda c, w: c.eps_cond - w * (c.eps_cond - c.eps_uncond),
-        "eps not weighted: (1 + w) eps(y) - eps": lambda c, w: (1 + w) * c.eps_cond - c.eps_uncond,
-        "without eps: (1 + w) eps(y)": lambda c, w: (1 + w) * c.eps_cond,
-    }
-)
+CLASSIFIER_FREE = _scores({wrong.broken: _m6(wrong) for wrong in M6_WEIGHTS})
 SCALE = _scores(
     {
         "w = s": lambda c, s: (1 + s) * c.eps_cond - s * c.eps_uncond,
@@ -142,10 +173,11 @@ AFTER_THE_STEP = _means(
     {
         "P1 as printed: w grad, at the image after the step": lambda c, w: w * c.of_y_after,
         "a factor that does not know t: w grad": lambda c, w: w * c.of_y,
-        "beta_t for beta_t / sqrt(1 - beta_t): Alg. 1's mean with Sigma = beta_t, equal to first order only": lambda c, w: (
-            c.column(c.schedule.beta) * w * c.of_y
+        "beta_t for beta_t / sqrt(1 - beta_t): Alg. 1's mean with Sigma = beta_t, equal to first "
+        "order only": lambda c, w: c.column(c.schedule.beta) * w * c.of_y,
+        "beta-tilde_t, the small variance": lambda c, w: (
+            c.column(c.schedule.small_variance) * w * c.of_y
         ),
-        "beta-tilde_t, the small variance": lambda c, w: c.column(c.schedule.small_variance) * w * c.of_y,
         "the gradient at the image after the step": lambda c, w: _shift(c) * w * c.of_y_after,
         "the sign: the mean moves against the gradient": lambda c, w: -_shift(c) * w * c.of_y,
     }

@@ -1,12 +1,13 @@
-"""Chromium without a screen, by Selenium: what a page said on the console, and what it asked the network for."""
+"""Headless Chromium by Selenium: its console and its requests to the network."""
 
 import json
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--force-device-scale-factor=1"]
+FLAGS = "--headless --no-sandbox --no-first-run --force-device-scale-factor=1"
+FLAGS += " --disable-gpu --disable-quic --disable-sync"
+FLAGS += " --disable-background-networking --disable-component-update"
 HERE = ("file:", "http://127.0.0.1:", "data:", "blob:", "chrome:", "ws://127.0.0.1:")
 
 
@@ -25,9 +26,10 @@ class Browser(NamedTuple):
         return self.driver.execute_script(script, *arguments)
 
     def awaited(self, expression: str, *arguments):
-        """The value of a JavaScript expression that may be a promise; `a[0]`, `a[1]` ... are the arguments."""
+        """The value of a JavaScript expression, awaited; a[0], a[1] ... are the arguments."""
         script = "const done = arguments[arguments.length - 1]; const a = arguments;"
-        script += f"(async () => {expression})().then(done, (error) => done({{error: error.message}}))"
+        script += f"(async () => {expression})()"
+        script += ".then(done, (error) => done({error: error.message}))"
         return self.driver.execute_async_script(script, *arguments)
 
     def until(self, condition: str, seconds: float = 90) -> object:
@@ -38,7 +40,8 @@ class Browser(NamedTuple):
             if value:
                 return value
             time.sleep(0.05)
-        raise TimeoutError(f"{condition} did not become true in {seconds} s; the page says: {self.text('body')[:800]}")
+        said = self.text("body")[:800]
+        raise TimeoutError(f"not true in {seconds} s: {condition}; the page says: {said}")
 
     def element(self, css: str):
         """The first element."""
@@ -49,21 +52,26 @@ class Browser(NamedTuple):
         return self.element(css).text
 
     def news(self) -> tuple[list[str], list[str]]:
-        """Since the last call: errors and warnings on the console, and requests to anywhere but this machine."""
-        said = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return said, [address for address in asked if not address.startswith(HERE)]
+        """Since the last call: errors and warnings on the console, requests to other machines."""
+        console, performance = (self.driver.get_log(name) for name in ("browser", "performance"))
+        said = [entry["message"] for entry in console if entry["level"] in ("SEVERE", "WARNING")]
+        events = [json.loads(entry["message"])["message"] for entry in performance]
+        sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
+        urls = [event["params"]["request"]["url"] for event in sent]
+        return said, [url for url in urls if not url.startswith(HERE)]
 
 
-def start(chromium: str, chromedriver: str, profile: Path, size: tuple[int, int], flags: tuple[str, ...]) -> Browser:
+def start(
+    chromium: str, chromedriver: str, profile: Path, size: tuple[int, int], flags: tuple[str, ...]
+) -> Browser:
     """A new browser with an empty profile."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in [*FLAGS, f"--window-size={size[0]},{size[1]}", f"--user-data-dir={profile}", *flags]:
+    own = [f"--window-size={size[0]},{size[1]}", f"--user-data-dir={profile}"]
+    for flag in [*FLAGS.split(), *own, *flags]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, Service(chromedriver))

@@ -1,4 +1,4 @@
-"""A built site, a server for it on 127.0.0.1, and Chromium without a screen. What is missing skips, with the reason."""
+"""A built site, a server on 127.0.0.1, headless Chromium; what is missing skips."""
 
 import shutil
 import threading
@@ -14,7 +14,7 @@ SITE = ROOT / "build" / "book"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """A plain static server; `server.instead` maps a path to other bytes, or to None for "not found"."""
+    """A static server; `server.instead` maps a path to other bytes, or to None (not found)."""
 
     def do_GET(self):
         if self.path not in self.server.instead:
@@ -33,7 +33,8 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def site() -> Path:
-    if not (SITE / "index.html").is_file() or not (SITE / "playground" / "models" / "schedule.json").is_file():
+    parts = (SITE / "index.html", SITE / "playground" / "models" / "schedule.json")
+    if not all(part.is_file() for part in parts):
         pytest.skip("The book is not built: make book (it needs npm), or make test-book for both.")
     return SITE
 
@@ -63,13 +64,16 @@ def url(server) -> str:
 def chromium(tmp_path_factory):
     """Starts browsers: chromium(width, height, *flags). All end with the tests."""
     pytest.importorskip("selenium", reason='Selenium is not installed: pip install -e ".[docs]"')
-    programs = [shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")]
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    programs = [browser, shutil.which("chromedriver")]
     if not all(programs):
-        pytest.skip("Chromium and its driver are not installed (Debian: apt-get install chromium chromium-driver).")
+        how = "Debian: apt-get install chromium chromium-driver"
+        pytest.skip(f"Chromium and its driver are not installed ({how}).")
     browsers = []
 
     def open_browser(width: int = 1280, height: int = 1000, *flags: str) -> Browser:
-        browsers.append(start(*programs, tmp_path_factory.mktemp("profile"), (width, height), flags))
+        profile = tmp_path_factory.mktemp("profile")
+        browsers.append(start(*programs, profile, (width, height), flags))
         return browsers[-1]
 
     yield open_browser

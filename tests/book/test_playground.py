@@ -1,4 +1,4 @@
-"""The playground in a browser: it samples what Python samples, says what it shows, and fails in sentences."""
+"""The playground in a browser: it samples what Python samples, and fails in sentences."""
 
 import json
 import time
@@ -9,27 +9,31 @@ import torch
 import minidiff as md
 from minidiff.evaluation.sweep import guidance_methods
 
-webdriver = pytest.importorskip("selenium.webdriver", reason='Selenium is not installed: pip install -e ".[docs]"')
+WHY = 'Selenium is not installed: pip install -e ".[docs]"'
+webdriver = pytest.importorskip("selenium.webdriver", reason=WHY)
 Keys = webdriver.Keys
-DRAWN = "['done', 'failed', 'refused'].includes(document.body.dataset.state) && document.body.dataset.state"
+STATE = "document.body.dataset.state"
+DRAWN = f"['done', 'failed', 'refused'].includes({STATE}) && {STATE}"
 SAMPLE = """{ const r = await playground.sample(a[0]);
-  return { x_0: Array.from(r.x_0), read: r.read, seconds: r.seconds, stops: r.path.map((step) => step.t) }; }"""
+  const { read, seconds } = r;
+  return { x_0: Array.from(r.x_0), read, seconds, stops: r.path.map((step) => step.t) }; }"""
 
 
 @pytest.fixture(scope="module")
 def page(chromium, url):
     """The page with its first digits drawn, shared by tests that only ask for samples."""
-    page = chromium()
-    page.open(f"{url}/playground/")
-    assert page.until(DRAWN) == "done"
-    return page
+    return opened(chromium(), f"{url}/playground/")
 
 
 @pytest.fixture
 def fresh(page, url):
     """The page as it is after loading; every change in a test starts from the same choices."""
-    page.open(f"{url}/playground/")
-    assert page.until(DRAWN) == "done"
+    return opened(page, f"{url}/playground/")
+
+
+def opened(page, address: str, state: str = "done"):
+    page.open(address)
+    assert page.until(DRAWN) == state
     return page
 
 
@@ -40,22 +44,26 @@ def fill(page, name: str, text: str) -> None:
 
 def redrawn(page) -> str:
     """The state once the change just made has been taken up."""
-    page.until("document.body.dataset.state !== 'done'", 10)
+    page.until(f"{STATE} !== 'done'", 10)
     return page.until(DRAWN)
 
 
 def pixels(page, row: str) -> list[int]:
     """What the canvases of a row show, as a list of sums."""
     paint = "[...c.getContext('2d').getImageData(0, 0, 28, 28).data].reduce((a, b) => a + b)"
-    return page.js(f"return [...document.querySelectorAll('#columns canvas.{row}')].map((c) => {paint})")
-
-
-@pytest.mark.parametrize(("method", "w", "steps"), [("cfg", 3, 20), ("cfg", 0, 7), ("cfg", -1, 7), ("cg", 4, 20), ("cg", 0, 7)])
-def test_the_browser_s_samples_are_python_s(page, method, w, steps):
-    noise, y = md.start_noise(10, seed=5), torch.arange(10)
-    came = page.awaited(
-        SAMPLE, {"digits": y.tolist(), "method": method, "w": w, "steps": steps, "noise": noise.flatten().tolist()}
+    return page.js(
+        f"return [...document.querySelectorAll('#columns canvas.{row}')].map((c) => {paint})"
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "w", "steps"),
+    [("cfg", 3, 20), ("cfg", 0, 7), ("cfg", -1, 7), ("cg", 4, 20), ("cg", 0, 7)],
+)
+def test_the_browser_s_samples_are_python_s(page, method, w, steps):
+    noise, y = md.start_noise(10, seed=5).flatten().tolist(), torch.arange(10)
+    request = {"digits": y.tolist(), "method": method, "w": w, "steps": steps, "noise": noise}
+    came = page.awaited(SAMPLE, request)
     models = {name: md.load(name) for name in ("unet", "ddpm", "classifier")}
     expected = guidance_methods(models)[method].draw(y, w, steps, 5)
     assert (torch.tensor(came["x_0"]).view_as(expected) - expected).abs().max() < 1e-3
@@ -69,19 +77,19 @@ def test_a_seed_is_the_seed_of_python(page):
 
 
 def test_the_digits_of_a_seed_are_python_s_digits(page):
-    """The noise differs in the last place, and 1 / sqrt(abar_T) = 20,000 makes more of it: a grey level, no more."""
-    came = page.awaited(SAMPLE, {"digits": [7, 7, 3], "method": "cfg", "w": 2, "steps": 20, "seed": 4})
-    unet = md.load("unet")
-    expected = md.sample(md.cfg(unet, torch.tensor([7, 7, 3]), 2), md.start_noise(3, 4), unet.schedule, 20)
+    """The noise differs in its last place; 1 / sqrt(abar_T) = 20,000 makes a grey level of it."""
+    request = {"digits": [7, 7, 3], "method": "cfg", "w": 2, "steps": 20, "seed": 4}
+    came, unet = page.awaited(SAMPLE, request), md.load("unet")
+    eps = md.cfg(unet, torch.tensor([7, 7, 3]), 2)
+    expected = md.sample(eps, md.start_noise(3, 4), unet.schedule, 20)
     assert (torch.tensor(came["x_0"]).view_as(expected) - expected).abs().max() < 2 / 255
 
 
 def test_the_path_stops_where_python_s_does(page):
     from minidiff.diffusion.samplers import ddim_timesteps
 
-    script = (
-        "{ const m = await import('./diffusion.js'); return Array.from({ length: 100 }, (_, i) => m.ddimStops(1000, i + 1)); }"
-    )
+    script = """{ const m = await import('./diffusion.js');
+        return Array.from({ length: 100 }, (_, i) => m.ddimStops(1000, i + 1)); }"""
     assert page.awaited(script) == [ddim_timesteps(md.cosine(), steps) for steps in range(1, 101)]
 
 
@@ -89,43 +97,50 @@ def test_the_path_stops_where_python_s_does(page):
 def test_the_small_world_is_the_exact_one(page, s):
     script = """{ const m = await import('/playground/world.js'); const x = a[0];
         const end = m.drawn(x, 2, a[1], m.cosine(), 40);
-        return { world: m.WORLD, end, p: x.map(m.density), l: x.map((v) => m.logPosterior(v, 2)) }; }"""
+        const p = x.map(m.density), l = x.map((v) => m.logPosterior(v, 2));
+        return { world: m.WORLD, end, p, l }; }"""
     x = torch.linspace(-3, 3, 25, dtype=torch.float64)[:, None]
     came = page.awaited(script, x.flatten().tolist(), s)
-    parts = (torch.tensor(came["world"][key], dtype=torch.float64) for key in ("means", "variances", "weights"))
-    means, variances, weights = parts
-    world = md.GaussianMixture(means[:, None], variances[:, None], weights, torch.arange(3), md.cosine())
+    parts = {key: torch.tensor(v, dtype=torch.float64) for key, v in came["world"].items()}
+    means, variances = parts["means"][:, None], parts["variances"][:, None]
+    world = md.GaussianMixture(means, variances, parts["weights"], torch.arange(3), md.cosine())
     eps = md.classifier_free(world.eps(2), world.eps(), w=s - 1)
-    expected = md.final_sample(md.ddim_path(eps, x, md.cosine(), 40))
+    end = md.final_sample(md.ddim_path(eps, x, md.cosine(), 40))[:, 0]
     clean = torch.zeros(len(x), dtype=torch.long)
-    for name, exact in (("end", expected[:, 0]), ("p", world.log_density(x, clean).exp()), ("l", world.log_prob(2)(x, clean))):
-        assert (torch.tensor(came[name], dtype=torch.float64) - exact).abs().max() < 1e-9, name
+    exact = {"end": end, "p": world.log_density(x, clean).exp(), "l": world.log_prob(2)(x, clean)}
+    for name, expected in exact.items():
+        assert (torch.tensor(came[name], dtype=torch.float64) - expected).abs().max() < 1e-9, name
 
 
 def test_it_paints_at_once_and_draws_ten_digits_in_ten_seconds(chromium, url):
     page = chromium()
     page.driver.execute_cdp_cmd("Network.enable", {})
-    slow = {"offline": False, "latency": 0, "downloadThroughput": 10_000_000, "uploadThroughput": 10_000_000}
+    speed = dict.fromkeys(("downloadThroughput", "uploadThroughput"), 10_000_000)
+    slow = {"offline": False, "latency": 0, **speed}
     page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
     page.open(f"{url}/playground/")
-    bar = "!document.getElementById('loading').hidden && document.getElementById('progress').max > 1e7"
-    assert page.until(f"{bar} && document.getElementById('progress').value > 1e6")
-    assert page.until("performance.getEntriesByType('paint').length && performance.getEntriesByType('paint')[0].startTime") < 1000
+    bar, paint = "document.getElementById('progress')", "performance.getEntriesByType('paint')"
+    shown = f"!document.getElementById('loading').hidden && {bar}.max > 1e7 && {bar}.value > 1e6"
+    assert page.until(shown)
+    assert page.until(f"{paint}.length && {paint}[0].startTime") < 1000
     assert page.until(DRAWN) == "done"
     assert not page.element("#loading").is_displayed()
     ten = {"digits": list(range(10)), "method": "cfg", "w": 3, "steps": 20}
-    assert min(page.awaited(SAMPLE, ten)["seconds"] for _ in range(2)) < 10  # the machine may be busy with other things
+    # the machine may be busy with other things
+    assert min(page.awaited(SAMPLE, ten)["seconds"] for _ in range(2)) < 10
     assert page.news() == ([], [])
 
 
 def test_it_says_what_it_shows(fresh):
     said = fresh.text("#sentence")
-    assert "the digits 0 to 9, by classifier-free guidance with w = 3 (scale s = 4), in 20 DDIM steps" in said
+    assert "the digits 0 to 9, by classifier-free guidance with w = 3 (scale s = 4), in 20" in said
     assert "all 10 of the guided row" in said
     assert fresh.element("#sentence").get_attribute("aria-live") == "polite"
-    assert fresh.text("#command").startswith("python -m minidiff sample --digit 0-9 --n 1 --method cfg --w 3")
+    command = "python -m minidiff sample --digit 0-9 --n 1 --method cfg --w 3"
+    assert fresh.text("#command").startswith(command)
     assert len(pixels(fresh, "guided")) == len(pixels(fresh, "unguided")) == 10
-    assert fresh.js("return [...document.querySelectorAll('.strip')].map((s) => s.children.length)") == [8, 8]
+    strips = "[...document.querySelectorAll('.strip')].map((s) => s.children.length)"
+    assert fresh.js(f"return {strips}") == [8, 8]
     assert fresh.js("return document.querySelector('.frame .label').innerText") == "t = 1000"
 
 
@@ -153,15 +168,19 @@ def test_the_keyboard_alone_reaches_and_does_everything(fresh):
     press = webdriver.ActionChains(fresh.driver)
     for _ in range(40):
         press.send_keys(Keys.TAB).perform()
-        name = fresh.js("const e = document.activeElement; return e.name || e.id || e.className || e.tagName")
+        name = fresh.js(
+            "const e = document.activeElement; return e.name || e.id || e.className || e.tagName"
+        )
         outline = fresh.js("return getComputedStyle(document.activeElement).outlineStyle")
         assert outline != "none", name
         reached.append(name)
         if name == "column":
             break
-    assert {"slider", "w", "method", "digit", "all", "none", "each", "steps", "seed", "column"} <= set(reached)
+    wanted = "slider w method digit all none each steps seed column"
+    assert set(wanted.split()) <= set(reached)
     press.send_keys(Keys.TAB).send_keys(Keys.SPACE).perform()
-    assert fresh.js("return [...document.querySelectorAll('.column')].map((c) => c.ariaPressed)")[:2] == ["false", "true"]
+    columns = "[...document.querySelectorAll('.column')].map((c) => c.ariaPressed)"
+    assert fresh.js(f"return {columns}")[:2] == ["false", "true"]
 
 
 def test_classifier_guidance_by_form_several_of_one_digit(fresh):
@@ -171,8 +190,9 @@ def test_classifier_guidance_by_form_several_of_one_digit(fresh):
     fill(fresh, "steps", "5")
     fresh.element("input[name=method][value=cg]").click()
     assert redrawn(fresh) == "done"
-    assert "We ask for a 7, by classifier guidance with w = 3 (scale s = 3), in 5 DDIM steps" in fresh.text("#sentence")
-    assert "the unconditional model draws unguided" in fresh.text("#sentence")
+    said = fresh.text("#sentence")
+    assert "a 7, by classifier guidance with w = 3 (scale s = 3), in 5 DDIM steps" in said
+    assert "the unconditional model draws unguided" in said
     assert len(pixels(fresh, "guided")) == 4
     assert "--digit 7 --n 4 --method cg --w 3 --steps 5" in fresh.text("#command")
 
@@ -191,35 +211,33 @@ REFUSED = [
 def test_what_cannot_be_used_gets_a_sentence_and_the_digits_stay(fresh):
     for field, text, good, sentence in REFUSED:
         fill(fresh, field, text)
-        assert fresh.until("document.body.dataset.state === 'refused'"), field
+        assert fresh.until(f"{STATE} === 'refused'"), field
         assert fresh.text(f"#{field}-problem") == sentence
         assert sentence in fresh.text("#sentence")
         assert fresh.element(f"#{field}").get_attribute("aria-invalid") == "true"
         assert len(pixels(fresh, "guided")) == 10
         fill(fresh, field, good)
-        fresh.until("document.body.dataset.state !== 'refused'")
+        fresh.until(f"{STATE} !== 'refused'")
         assert fresh.js("return document.querySelectorAll('.problem:not(:empty)').length") == 0
     fresh.element("#none").click()
-    assert fresh.until("document.body.dataset.state === 'refused'")
+    assert fresh.until(f"{STATE} === 'refused'")
     assert fresh.text("#digits-problem") == "Choose at least one digit."
     fresh.element("#all").click()
-    assert fresh.until("document.body.dataset.state === 'done'")
+    assert fresh.until(f"{STATE} === 'done'")
 
 
 @pytest.mark.parametrize(
     ("file", "content", "sentence"),
     [
         ("models/unet.onnx", None, "models/unet.onnx did not load (status 404)."),
-        ("models/evaluator.onnx", b"no model", "models/evaluator.onnx is no model that can be run here"),
-        ("ort/ort-wasm-simd-threaded.wasm", None, "ort/ort-wasm-simd-threaded.wasm did not load (status 404)."),
+        ("models/evaluator.onnx", b"no model", "evaluator.onnx is no model that can be run here"),
+        ("ort/ort-wasm-simd-threaded.wasm", None, "-threaded.wasm did not load (status 404)."),
         ("ort/ort.wasm.min.mjs", None, "The part of the page that computes did not start"),
     ],
 )
 def test_a_file_that_does_not_load_is_named(chromium, url, instead, file, content, sentence):
     instead[f"/playground/{file}"] = content
-    page = chromium()
-    page.open(f"{url}/playground/")
-    assert page.until(DRAWN) == "failed"
+    page = opened(chromium(), f"{url}/playground/", "failed")
     assert sentence in page.text("#trouble")
     assert "make playground" in page.text("#trouble")
     assert page.text("#world-sentence")
@@ -229,34 +247,34 @@ def test_without_simd_there_is_a_sentence_and_the_small_world(chromium, url):
     page = chromium()
     without = "WebAssembly.validate = () => false"
     page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": without})
-    page.open(f"{url}/playground/")
-    assert page.until(DRAWN) == "failed"
+    opened(page, f"{url}/playground/", "failed")
     assert "no WebAssembly SIMD" in page.text("#trouble")
     plot = page.element("#world .powered").get_attribute("d")
     page.element("#slider").send_keys(Keys.ARROW_RIGHT)
-    assert page.until(f"document.querySelector('#world .powered').getAttribute('d') !== {json.dumps(plot)}")
+    moved = "document.querySelector('#world .powered').getAttribute('d')"
+    assert page.until(f"{moved} !== {json.dumps(plot)}")
     time.sleep(0.5)
-    assert page.js("return document.body.dataset.state") == "failed"
+    assert page.js(f"return {STATE}") == "failed"
 
 
 def test_opened_as_a_file_it_gives_the_command(site, chromium):
-    page = chromium()
-    page.open((site / "playground" / "index.html").as_uri())
-    assert page.until(DRAWN) == "failed"
+    page = opened(chromium(), (site / "playground" / "index.html").as_uri(), "failed")
     assert "make playground" in page.text("#trouble")
     assert "python -m http.server --bind 127.0.0.1" in page.text("#trouble")
 
 
 def test_it_fits_a_phone(chromium, url):
-    phone = chromium(360, 740)
-    phone.open(f"{url}/playground/")
-    assert phone.until(DRAWN) == "done"
+    phone = opened(chromium(360, 740), f"{url}/playground/")
     assert phone.js("return document.documentElement.scrollWidth") <= 360
-    small = "[...document.querySelectorAll('#columns canvas')].filter((c) => c.offsetWidth < 40).length"
-    assert phone.js(f"return {small}") == 0
+    canvases = "[...document.querySelectorAll('#columns canvas')]"
+    assert phone.js(f"return {canvases}.filter((c) => c.offsetWidth < 40).length") == 0
 
 
 def test_a_program_s_wrong_request_is_refused_in_words(page):
-    wrong = {"noise": {"digits": [1], "noise": [0.0]}, "method": {"digits": [1], "method": "cfgg"}, "digits": {"digits": [10]}}
+    wrong = {
+        "noise": {"digits": [1], "noise": [0.0]},
+        "method": {"digits": [1], "method": "cfgg"},
+        "digits": {"digits": [10]},
+    }
     for word, request in wrong.items():
         assert word in page.awaited("{ return await playground.sample(a[0]); }", request)["error"]

@@ -1,4 +1,4 @@
-"""Answers to assignments 4 and 5: right ones in other styles, and each mistake that a hidden test names, with its sentence."""
+"""Answers to assignments 4 and 5: right ones, and each mistake with its sentence."""
 
 LOSS = """
 def cfg_loss(net, x_0, y, t, eps, u, abar, null, p):
@@ -62,11 +62,13 @@ RIGHT = {
 def cfg_loss(net, x_0, y, t, eps, u, abar, null, p):
     told = y.clone()
     told[u < p] = null
-    x_t = torch.stack([abar[i] ** 0.5 * x + (1 - abar[i]) ** 0.5 * e for i, x, e in zip(t, x_0, eps)])
+    rows = zip(abar[t], x_0, eps)
+    x_t = torch.stack([a**0.5 * x + (1 - a) ** 0.5 * e for a, x, e in rows])
     return torch.nn.functional.mse_loss(net(x_t, t, told), eps)
 """,
         loss(
-            loss="((torch.where((u < p).view(a.shape), net(x_t, t, torch.full_like(y, null)), net(x_t, t, y)) - eps) ** 2).mean()"
+            loss="((torch.where((u < p).view(a.shape), net(x_t, t, torch.full_like(y, null)), "
+            "net(x_t, t, y)) - eps) ** 2).mean()"
         ).replace("    guess", "    x_t = a.sqrt() * x_0 + (1 - a).sqrt() * eps\n    guess"),
     ],
     "a4_free": [
@@ -74,13 +76,17 @@ def cfg_loss(net, x_0, y, t, eps, u, abar, null, p):
         """
 def free(net, y, null, w):
     def eps_bar(x_t, t):
-        both = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, torch.full_like(y, null)]))
+        labels = torch.cat([y, torch.full_like(y, null)])
+        both = net(torch.cat([x_t, x_t]), torch.cat([t, t]), labels)
         cond, nothing = both.chunk(2)
         return cond + w * (cond - nothing)
     return eps_bar
 """,
     ],
-    "a4_both": [BOTH.format(f"plain + {WAYS}"), BOTH.format("s_1 * one + s_2 * two + (1 - s_1 - s_2) * plain")],
+    "a4_both": [
+        BOTH.format(f"plain + {WAYS}"),
+        BOTH.format("s_1 * one + s_2 * two + (1 - s_1 - s_2) * plain"),
+    ],
     "a5_frechet": [
         FRECHET.format(f"m @ m + {TRACES} - 2 * root"),
         """
@@ -104,7 +110,8 @@ def recall(real, made, k):
     ],
     "a5_paired": [
         PAIRED.format(f"((a - b).mean(), (a - b).std() / {N})"),
-        "paired = lambda a, b: (float(a.mean() - b.mean()), float((a.var() + b.var() - 2 * torch.cov(torch.stack([a, b]))[0, 1])"
+        "paired = lambda a, b: (float(a.mean() - b.mean()), float((a.var() + b.var() - 2 * "
+        "torch.cov(torch.stack([a, b]))[0, 1])"
         " / len(a)) ** 0.5)",
     ],
 }
@@ -142,30 +149,46 @@ WRONG = {
         (BOTH.format(f"2 * plain + {WAYS}"), "is added once"),
         (BOTH.format(WAYS), "start from it"),
         (BOTH.format("s_1 * one + s_2 * two"), "null gets 1 - s_1 - s_2"),
-        (BOTH.format("plain + (1 + s_1) * (one - plain) + (1 + s_2) * (two - plain)"), "no 1 + in front"),
+        (
+            BOTH.format("plain + (1 + s_1) * (one - plain) + (1 + s_2) * (two - plain)"),
+            "no 1 + in front",
+        ),
         (BOTH.format(f"plain + ({WAYS}) / 2"), "the mean of two guided predictions"),
         (BOTH.format("plain + s_2 * (one - plain) + s_1 * (two - plain)"), "the wrong way round"),
         (BOTH.format("one + s_2 * (two - one)"), "from one condition to the other"),
     ],
     "a5_frechet": [
-        (FRECHET.format(f"m @ m + {TRACES} - 2 * (A @ B).abs().sqrt().trace()"), "not of each entry"),
+        (
+            FRECHET.format(f"m @ m + {TRACES} - 2 * (A @ B).abs().sqrt().trace()"),
+            "not of each entry",
+        ),
         (FRECHET.format(f"m @ m + {TRACES} - root"), "The 2 in front"),
         (FRECHET.format(f"m.norm() + {TRACES} - 2 * root"), "distance of the means is squared"),
         (FRECHET.format("m @ m"), "only the means"),
         (FRECHET.format(f"{TRACES} - 2 * root"), "The means are missing"),
-        (FRECHET.format("m @ m + (A.diagonal().sqrt() - B.diagonal().sqrt()).square().sum()"), "Only the variances"),
-        (FRECHET.format(f"m @ m + {TRACES} - 2 * (A @ B).trace()"), "root of the eigenvalues is missing"),
+        (
+            FRECHET.format("m @ m + (A.diagonal().sqrt() - B.diagonal().sqrt()).square().sum()"),
+            "Only the variances",
+        ),
+        (
+            FRECHET.format(f"m @ m + {TRACES} - 2 * (A @ B).trace()"),
+            "root of the eigenvalues is missing",
+        ),
         (
             FRECHET.replace("cov(a.T)", "cov(a.T, correction=0)")
             .replace("cov(b.T)", "cov(b.T, correction=0)")
             .format(f"m @ m + {TRACES} - 2 * root"),
             "Divide by n - 1",
         ),
-        (FRECHET.format(f"(m @ m + {TRACES} - 2 * root).sqrt()"), "the square root of the distance"),
+        (
+            FRECHET.format(f"(m @ m + {TRACES} - 2 * root).sqrt()"),
+            "the square root of the distance",
+        ),
     ],
     "a5_recall": [
         (
-            "def recall(real, made, k):\n    radius = torch.cdist(real, real).sort(1).values[:, k]\n"
+            "def recall(real, made, k):\n    radius = torch.cdist(real, real).sort(1).values[:, "
+            "k]\n"
             "    return (torch.cdist(made, real) <= radius).any(1).double().mean()",
             "That is precision",
         ),
@@ -176,11 +199,17 @@ WRONG = {
         (recall(share=".double().mean()"), "counts once"),
     ],
     "a5_paired": [
-        (PAIRED.format(f"((a - b).mean(), (a.var() + b.var()) ** 0.5 / {N})"), "two independent shares"),
+        (
+            PAIRED.format(f"((a - b).mean(), (a.var() + b.var()) ** 0.5 / {N})"),
+            "two independent shares",
+        ),
         (PAIRED.format("((a - b).mean(), (a - b).std())"), "The root of n is missing"),
         (PAIRED.format("((a - b).mean(), (a - b).std() / len(a))"), "not by n"),
         (PAIRED.format(f"((b - a).mean(), (a - b).std() / {N})"), "a minus b"),
         (PAIRED.format("((a - b).mean(), (a - b).var() / len(a))"), "that is its square"),
-        (PAIRED.format(f"((a - b).abs().mean(), (a - b).abs().std() / {N})"), "do not take |a - b|"),
+        (
+            PAIRED.format(f"((a - b).abs().mean(), (a - b).abs().std() / {N})"),
+            "do not take |a - b|",
+        ),
     ],
 }

@@ -1,4 +1,4 @@
-"""Answers to assignments 1, 2 and 3: right ones in other styles, and each mistake that a hidden test names, with its sentence."""
+"""Answers to assignments 1, 2 and 3: right ones, and each mistake with its sentence."""
 
 ROOT = "abar[t].view(-1, *[1] * (x_0.ndim - 1))"
 GUIDED = """
@@ -57,13 +57,21 @@ def class_gradient(value: str, log_joint: str = "prior.log() - d / 2") -> str:
     return f"{head}    p = ({log_joint}).softmax(1)\n    return {value}"
 
 
-def best_guess(exponent: str, distance: str = "x_t[:, None] - abar_t**0.5 * images", dim: int = 1) -> str:
-    head = f"def best_guess(x_t, abar_t, images):\n    d = ({distance}).square().sum(2)\n    v = 1 - abar_t\n"
+def best_guess(
+    exponent: str, distance: str = "x_t[:, None] - abar_t**0.5 * images", dim: int = 1
+) -> str:
+    head = (
+        f"def best_guess(x_t, abar_t, images):\n    d = ({distance}).square().sum(2)\n    v = 1 - "
+        "abar_t\n"
+    )
     return f"{head}    return ({exponent}).softmax({dim}) @ images"
 
 
 def noised(value: str, level: str = "t") -> str:
-    return f"def noised(x_0, t, eps, abar):\n    a = abar[{level}].view(-1, *[1] * (x_0.ndim - 1))\n    return {value}"
+    return (
+        f"def noised(x_0, t, eps, abar):\n    a = abar[{level}].view(-1, *[1] * (x_0.ndim - 1))\n "
+        f"   return {value}"
+    )
 
 
 def level_of(ratio: str, shift: int = 0) -> str:
@@ -74,11 +82,13 @@ JUMPED = "a.sqrt() * x_0 + (1 - a).sqrt() * eps"
 RIGHT = {
     "a1_noised": [
         noised(JUMPED),
-        "noised = lambda x_0, t, eps, abar: torch.stack([a**0.5 * x + (1 - a) ** 0.5 * e for x, e, a in zip(x_0, eps, abar[t])])",
+        "noised = lambda x_0, t, eps, abar: torch.stack([a**0.5 * x + (1 - a) ** 0.5 * e for x, "
+        "e, a in zip(x_0, eps, abar[t])])",
     ],
     "a1_level": [
         level_of("abar / (1 - abar)"),
-        "def first_level_below(snr, abar):\n    t = 0\n    while abar[t] >= snr * (1 - abar[t]):\n        t += 1\n    return t",
+        "def first_level_below(snr, abar):\n    t = 0\n    while abar[t] >= snr * (1 - "
+        "abar[t]):\n        t += 1\n    return t",
     ],
     "a1_guess": [
         best_guess("-d / (2 * v)"),
@@ -102,10 +112,13 @@ def best_guess(x_t, abar_t, images):
     "a2_guided": [
         GUIDED.format(reduced="sum", factor="(1 - a).sqrt() * w"),
         GUIDED.format(reduced="sum", factor="w * (1 - a).sqrt()").replace(
-            "eps(x_t, t) - w * (1 - a).sqrt() * g", "-(1 - a).sqrt() * (-eps(x_t, t) / (1 - a).sqrt() + w * g)"
+            "eps(x_t, t) - w * (1 - a).sqrt() * g",
+            "-(1 - a).sqrt() * (-eps(x_t, t) / (1 - a).sqrt() + w * g)",
         ),  # through scores
-        "guided = lambda eps, log_prob, abar, w: md.classifier_guided(eps, log_prob, md.NoiseSchedule("
-        "torch.cat([torch.zeros(1, dtype=abar.dtype), 1 - abar[1:] / abar[:-1]]), max_signal=1.0), w)",
+        "guided = lambda eps, log_prob, abar, w: md.classifier_guided(eps, log_prob, "
+        "md.NoiseSchedule("
+        "torch.cat([torch.zeros(1, dtype=abar.dtype), 1 - abar[1:] / abar[:-1]]), "
+        "max_signal=1.0), w)",
     ],
     "a2_step": [
         STEP.format(f"{MEAN} + beta[t] * w * g + beta[t] ** 0.5 * {Z}"),
@@ -114,7 +127,8 @@ def best_guess(x_t, abar_t, images):
         "    before = abar[t - 1]\n"
         "    mean = before.sqrt() * beta[t] * x_0 + (1 - beta[t]).sqrt() * (1 - before) * x_t\n"
         "    mean = mean / (1 - abar[t])\n"
-        "    return mean + beta[t] * (w * g) if t == 1 else mean + beta[t] * (w * g) + z * beta[t].sqrt()",
+        "    return mean + beta[t] * (w * g) if t == 1 else mean + beta[t] * (w * g) + z * "
+        "beta[t].sqrt()",
     ],
     "a3_loss": [loss(), loss(loss="-logits.log_softmax(1).gather(1, y[:, None]).mean()")],
     "a3_accuracy": [read(), read(back="float(p), float(p.sub(p.square()).div(len(y)).sqrt())")],
@@ -142,7 +156,11 @@ WRONG = {
         (level_of("(abar / (1 - abar)) ** 2"), "not its square"),
     ],
     "a1_guess": [
-        ("best_guess = lambda x_t, a, images: images[torch.cdist(x_t, a**0.5 * images).argmin(1)]", "That is the nearest image"),
+        (
+            "best_guess = lambda x_t, a, images: images[torch.cdist(x_t, a**0.5 * "
+            "images).argmin(1)]",
+            "That is the nearest image",
+        ),
         (best_guess("-d / (2 * v)", "x_t[:, None] - images"), "sqrt(abar_t) is missing"),
         (best_guess("-d / 2"), "The variance 1 - abar_t is missing"),
         (best_guess("-d / (2 * v**0.5)"), "not by its root"),
@@ -150,11 +168,16 @@ WRONG = {
         (best_guess("-d**0.5 / (2 * v)"), "The distance is squared"),
         (best_guess("-d / (2 * v)", dim=0), "must sum to 1 over the images"),
         (
-            "def best_guess(x_t, abar_t, images):\n    d = torch.cdist(x_t, abar_t**0.5 * images) ** 2 / (2 * (1 - abar_t))\n"
-            "    p = (d.min() - d).exp()  # one for the whole batch\n    return p / p.sum(1, keepdim=True) @ images",
+            "def best_guess(x_t, abar_t, images):\n    d = torch.cdist(x_t, abar_t**0.5 * images) "
+            "** 2 / (2 * (1 - abar_t))\n"
+            "    p = (d.min() - d).exp()  # one for the whole batch\n    return p / p.sum(1, "
+            "keepdim=True) @ images",
             "exp(-1000) is 0",
         ),
-        ("best_guess = lambda x_t, a, images: images.mean(0).expand(len(x_t), -1)", "All images count the same"),
+        (
+            "best_guess = lambda x_t, a, images: images.mean(0).expand(len(x_t), -1)",
+            "All images count the same",
+        ),
     ],
     "a2_gradient": [
         (class_gradient("means[y] - x"), "That is the score of p(x|y)"),
@@ -176,14 +199,19 @@ WRONG = {
         (GUIDED.format(reduced="sum", factor="-(1 - a).sqrt() * w"), "The sign is wrong"),
         (
             GUIDED.format(
-                reduced="sum", factor="((1 - a) * a / abar[t - 1][:, None]).sqrt() / (1 - a / abar[t - 1][:, None]) * w"
+                reduced="sum",
+                factor="((1 - a) * a / abar[t - 1][:, None]).sqrt() / (1 - a / abar[t - 1][:, "
+                "None]) * w",
             ),
             "That is P1",
         ),
         (GUIDED.format(reduced="sum", factor="(1 - a) * w"), "The root is missing"),
         (GUIDED.format(reduced="sum", factor="a.sqrt() * w"), "belongs to x_0"),
         (GUIDED.format(reduced="sum", factor="(1 - a).sqrt() * (1 + w)"), "not 1 + w"),
-        (GUIDED.format(reduced="mean", factor="(1 - a).sqrt() * w"), "mean is smaller by the batch size"),
+        (
+            GUIDED.format(reduced="mean", factor="(1 - a).sqrt() * w"),
+            "mean is smaller by the batch size",
+        ),
         (GUIDED.format(reduced="sum", factor="(1 - a).sqrt()"), "w is missing"),
         ("guided = lambda eps, log_prob, abar, w: eps", "Nothing is guided yet"),
     ],
@@ -193,17 +221,34 @@ WRONG = {
         (STEP.format(f"{MEAN} - beta[t] * w * g + beta[t] ** 0.5 * {Z}"), "so add it"),
         (STEP.format(f"{MEAN} + beta[t] * w * g + beta[t] * {Z}"), "root of the variance"),
         (STEP.format(f"{MEAN} + beta[t] * g + beta[t] ** 0.5 * {Z}"), "w is missing"),
-        (STEP.format(f"{MEAN.replace(') ** 0.5 * eps', ') * eps')} + beta[t] * w * g + beta[t] ** 0.5 * {Z}"), "in the mean"),
-        (STEP.format(f"({MEAN}) * (1 - beta[t]) ** 0.5 + beta[t] * w * g + beta[t] ** 0.5 * {Z}"), "undoes a step of shrinking"),
+        (
+            STEP.format(
+                f"{MEAN.replace(') ** 0.5 * eps', ') * eps')} + beta[t] * w * g + beta[t] ** 0.5 "
+                f"* {Z}"
+            ),
+            "in the mean",
+        ),
+        (
+            STEP.format(
+                f"({MEAN}) * (1 - beta[t]) ** 0.5 + beta[t] * w * g + beta[t] ** 0.5 * {Z}"
+            ),
+            "undoes a step of shrinking",
+        ),
         (STEP.format(f"{MEAN} + beta[t] * w * g"), "No noise at all"),
-        (STEP.format(f"{MEAN} + beta[t] * w * g + beta[t] ** 0.5 * z"), "The last step, at t = 1, adds no noise"),
+        (
+            STEP.format(f"{MEAN} + beta[t] * w * g + beta[t] ** 0.5 * z"),
+            "The last step, at t = 1, adds no noise",
+        ),
     ],
     "a3_loss": [
         (loss(seen="x_0"), "sees clean images: noise"),
         (loss(told="0 * t"), "told t = 0"),
         (loss(level="t - 1"), "read the table at t - 1"),
         (loss(seen="x_0", told="0 * t"), "an ordinary classifier"),
-        (loss(loss="torch.nn.functional.cross_entropy(logits, y, reduction='sum')"), "That is the sum over the batch"),
+        (
+            loss(loss="torch.nn.functional.cross_entropy(logits, y, reduction='sum')"),
+            "That is the sum over the batch",
+        ),
         (loss(loss="(logits.argmax(1) != y).double().mean()"), "share of errors"),
         (loss(loss="-torch.nn.functional.cross_entropy(logits, y)"), "minus the log-probability"),
         (loss(level="t[:1].expand(len(t))"), "the level of the first"),

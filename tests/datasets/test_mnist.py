@@ -1,4 +1,4 @@
-"""The reader on the shipped files, on a folder of one's own, and on every way in which a file can be wrong."""
+"""The reader on MNIST, on a folder of one's own, and on files that are wrong in every way."""
 
 import gzip
 import hashlib
@@ -17,8 +17,8 @@ NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 
 def idx(array: np.ndarray) -> bytes:
     """An IDX file written by hand."""
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return header + array.astype(np.uint8).tobytes()
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
 
 
 @pytest.fixture
@@ -31,15 +31,15 @@ def own(tmp_path):
 
 
 @pytest.fixture
-def shipped_copy(tmp_path, monkeypatch):
-    """A copy of the shipped training files that counts as the shipped folder, to be damaged."""
+def mnist_copy(tmp_path, monkeypatch):
+    """A copy of the training files that counts as our own folder, to be damaged."""
     for name in NAMES:
         shutil.copy(mnist.MNIST / f"{name}.gz", tmp_path)
     monkeypatch.setattr(mnist, "MNIST", tmp_path.resolve())
     return tmp_path
 
 
-def test_shipped_mnist_is_the_original():
+def test_our_mnist_is_the_original():
     for split, name, count in (("train", "train", 60_000), ("test", "t10k", 10_000)):
         digits = load_digits(split)
         assert digits.images.shape == (count, 28, 28)
@@ -72,14 +72,14 @@ def test_own_folder_is_read_and_its_checksum_recorded(own, monkeypatch):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(InputError, match="train-images-idx3-ubyte.gz: file missing .* git checkout"):
+    with pytest.raises(InputError, match="images-idx3-ubyte.gz: file missing .* git checkout"):
         load_digits("train", tmp_path)
 
 
-def test_truncated_gzip(shipped_copy):
-    file = shipped_copy / f"{NAMES[0]}.gz"
+def test_truncated_gzip(mnist_copy):
+    file = mnist_copy / f"{NAMES[0]}.gz"
     file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="train-images.*not a whole gzip file .* bytes came.*git checkout"):
+    with pytest.raises(InputError, match="images.*not a whole gzip .* bytes came.*git checkout"):
         load_digits("train")
 
 
@@ -90,12 +90,13 @@ def test_truncated_after_unzipping(own):
         load_digits("train", own)
 
 
-def test_one_altered_pixel_of_the_shipped_files(shipped_copy):
-    file = shipped_copy / f"{NAMES[0]}.gz"
+def test_one_altered_pixel_of_our_files(mnist_copy):
+    file = mnist_copy / f"{NAMES[0]}.gz"
     raw = bytearray(gzip.decompress(file.read_bytes()))
     raw[1234] ^= 1
     file.write_bytes(gzip.compress(bytes(raw), compresslevel=1))
-    with pytest.raises(InputError, match="was altered. Expected SHA-256 ba891046.* got [0-9a-f]{64}.* git checkout"):
+    says = "was altered. Expected SHA-256 ba891046.* got [0-9a-f]{64}.* git checkout"
+    with pytest.raises(InputError, match=says):
         load_digits("train")
 
 

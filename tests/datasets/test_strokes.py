@@ -1,4 +1,4 @@
-"""Thickness, slant and width: against strokes drawn with known numbers, and against what moving, shearing, fading must do."""
+"""Thickness, slant and width of strokes with known numbers; what moving and shearing must do."""
 
 import math
 
@@ -12,7 +12,7 @@ from minidiff.datasets.strokes import MEASURED, slant, strokes, thickness, width
 
 
 def ring(h: float, radius: float = 8.0, up: int = 8) -> torch.Tensor:
-    """A circle drawn with a stroke of thickness h, grey at its edges: it has no ends, so 2 area / perimeter is h exactly."""
+    """A circle with a stroke of thickness h: it has no ends, so 2 area / perimeter is h exactly."""
     places = (torch.arange(28 * up) + 0.5) / up - 14
     distance = torch.hypot(places[:, None], places[None])
     return 2 * F.avg_pool2d(((distance - radius).abs() < h / 2).float()[None, None], up) - 1
@@ -23,7 +23,8 @@ def bar(angle: float, length: float = 18, h: float = 3, up: int = 8) -> torch.Te
     places, a = (torch.arange(28 * up) + 0.5) / up - 14, math.radians(angle)
     x, y = places[None, :], places[:, None]  # y downwards
     along, across = y * math.cos(a) - x * math.sin(a), x * math.cos(a) + y * math.sin(a)
-    return 2 * F.avg_pool2d(((along.abs() < length / 2) & (across.abs() < h / 2)).float()[None, None], up) - 1
+    inside = (along.abs() < length / 2) & (across.abs() < h / 2)
+    return 2 * F.avg_pool2d(inside.float()[None, None], up) - 1
 
 
 @pytest.mark.parametrize("h", [2.0, 2.5, 3.0, 4.0, 5.0])
@@ -48,14 +49,16 @@ def test_slant_of_a_thin_bar_is_its_angle(angle):
 def test_a_sheared_digit_changes_its_slant_by_the_shear():
     """x -> x - k y moves whole rows here: every row by an integer, so nothing is interpolated."""
     x_0 = load_digits("test").x_0(slice(20))
-    rows = [torch.roll(x_0[:, :, r], shifts=14 - r, dims=-1) for r in range(28)]  # k = 1: 45 degrees for an upright stroke
+    # k = 1: 45 degrees for an upright stroke
+    rows = [torch.roll(x_0[:, :, r], shifts=14 - r, dims=-1) for r in range(28)]
     inside = [i for i in range(20) if (x_0[i, 0] > -1).any(dim=0).nonzero().flatten().tolist()]
     sheared = torch.stack(rows, dim=2)[inside]
     kept = [i for i in range(len(inside)) if not_wrapped(x_0[inside[i], 0])]
     assert len(kept) >= 5
-    before, after = (torch.tan(torch.deg2rad(slant(images[kept]))) for images in (x_0[inside], sheared))
-    assert_close(after - before, torch.ones(len(kept)), rtol=0, atol=1e-4)
-    assert_close(width(sheared[kept]), width(x_0[inside][kept]), rtol=0, atol=1e-4)  # slant is taken out of the width
+    before, after = x_0[inside][kept], sheared[kept]
+    change = torch.tan(torch.deg2rad(slant(after))) - torch.tan(torch.deg2rad(slant(before)))
+    assert_close(change, torch.ones(len(kept)), rtol=0, atol=1e-4)
+    assert_close(width(after), width(before), rtol=0, atol=1e-4)  # slant is taken out of it
 
 
 def not_wrapped(image: torch.Tensor) -> bool:
@@ -69,7 +72,8 @@ def test_width_of_a_box():
     """A uniform a x b box has the variances a^2 / 12 and b^2 / 12."""
     x_0 = -torch.ones(1, 1, 28, 28)
     x_0[:, :, 4:24, 9:17] = 1  # 20 high, 8 wide
-    assert width(x_0).item() == pytest.approx(math.sqrt((8**2 - 1) / (20**2 - 1)), rel=1e-4)  # pixels are points: a^2 - 1
+    # pixels are points: a^2 - 1
+    assert width(x_0).item() == pytest.approx(math.sqrt((8**2 - 1) / (20**2 - 1)), rel=1e-4)
 
 
 def test_place_and_faintness_do_not_matter():

@@ -1,4 +1,4 @@
-"""The flagship: with exact scores, classifier guidance and classifier-free guidance are one function."""
+"""The flagship: with exact scores, classifier guidance and classifier-free guidance are one."""
 
 import math
 
@@ -19,9 +19,10 @@ def parts(world):
 
 @pytest.mark.parametrize("w", SCALES)
 def test_cg_at_1_plus_w_is_cfg_at_w(world, w):
-    """M4 with w_CG = 1 + w against M6 with w, at every t: one goes through autograd, the other does not."""
+    """M4 with w_CG = 1 + w against M6 with w, at every t: only one goes through autograd."""
     eps_uncond, eps_cond, log_prob = parts(world)
-    by_classifier = classifier_guided(eps_uncond, log_prob, world.schedule, 1 + w)(world.x_t, world.t)
+    guided = classifier_guided(eps_uncond, log_prob, world.schedule, 1 + w)
+    by_classifier = guided(world.x_t, world.t)
     by_difference = classifier_free(eps_cond, eps_uncond, w)(world.x_t, world.t)
     assert_close(by_classifier, by_difference, rtol=0, atol=1e-10)
 
@@ -37,30 +38,32 @@ def test_cg_and_cfg_differ_when_both_get_the_same_w(world):
 def test_full_guidance_is_bayes_rule(world):
     eps_uncond, eps_cond, log_prob = parts(world)
     guided = classifier_guided(eps_uncond, log_prob, world.schedule, w=1.0)
-    assert not torch.allclose(eps_uncond(world.x_t, world.t), eps_cond(world.x_t, world.t), atol=1e-3)
-    assert_close(guided(world.x_t, world.t), eps_cond(world.x_t, world.t), rtol=0, atol=1e-10)
+    uncond, cond = eps_uncond(world.x_t, world.t), eps_cond(world.x_t, world.t)
+    assert not torch.allclose(uncond, cond, atol=1e-3)
+    assert_close(guided(world.x_t, world.t), cond, rtol=0, atol=1e-10)
 
 
 def test_plain_models_bit_for_bit(world):
     eps_uncond, eps_cond, log_prob = parts(world)
-    x_t, t = world.x_t, world.t
-    assert torch.equal(classifier_guided(eps_uncond, log_prob, world.schedule, 0.0)(x_t, t), eps_uncond(x_t, t))
-    assert torch.equal(classifier_free(eps_cond, eps_uncond, 0.0)(x_t, t), eps_cond(x_t, t))
-    assert torch.equal(classifier_free(eps_cond, eps_uncond, -1.0)(x_t, t), eps_uncond(x_t, t))
+    for found, expected in (
+        (classifier_guided(eps_uncond, log_prob, world.schedule, 0.0), eps_uncond),
+        (classifier_free(eps_cond, eps_uncond, 0.0), eps_cond),
+        (classifier_free(eps_cond, eps_uncond, -1.0), eps_uncond),
+    ):
+        assert torch.equal(found(world.x_t, world.t), expected(world.x_t, world.t))
 
 
 @pytest.mark.parametrize("w", SCALES)
 def test_m6_is_m7_with_s_1_plus_w(world, w):
-    """uncond + s (cond - uncond), the line of the article's code, against (1 + w) cond - w uncond."""
+    """uncond + s (cond - uncond) of the article's code against (1 + w) cond - w uncond."""
     eps_uncond, eps_cond, _ = parts(world)
     uncond, cond = eps_uncond(world.x_t, world.t), eps_cond(world.x_t, world.t)
-    assert_close(
-        classifier_free(eps_cond, eps_uncond, w)(world.x_t, world.t), uncond + (1 + w) * (cond - uncond), rtol=0, atol=1e-12
-    )
+    by_m6 = classifier_free(eps_cond, eps_uncond, w)(world.x_t, world.t)
+    assert_close(by_m6, uncond + (1 + w) * (cond - uncond), rtol=0, atol=1e-12)
 
 
 def test_guidance_raises_the_probability_of_y(world):
-    """A small step against the guided noise raises log p(y|x_t) more than one against the unconditional noise: the sign."""
+    """A small step against the guided noise raises log p(y|x_t) more: the sign."""
     eps_uncond, _, log_prob = parts(world)
     guided = classifier_guided(eps_uncond, log_prob, world.schedule, 2.0)
     moved = world.x_t + 1e-4 * (eps_uncond(world.x_t, world.t) - guided(world.x_t, world.t))
@@ -73,17 +76,17 @@ def test_one_weight_for_each_row(world):
     """Rows of one batch, each with its own w, are these rows with one w at a time."""
     eps_uncond, eps_cond, log_prob = parts(world)
     w = torch.linspace(-1, 5, len(world.t), dtype=torch.float64)
-    rows = [0, 17, -1]
-    by_classifier = classifier_guided(eps_uncond, log_prob, world.schedule, w)(world.x_t, world.t)
-    by_difference = classifier_free(eps_cond, eps_uncond, w)(world.x_t, world.t)
-    for i in rows:
-        one = classifier_guided(eps_uncond, log_prob, world.schedule, float(w[i]))(world.x_t, world.t)
-        assert_close(by_classifier[i], one[i], rtol=0, atol=1e-12)
-        assert_close(
-            by_difference[i], classifier_free(eps_cond, eps_uncond, float(w[i]))(world.x_t, world.t)[i], rtol=0, atol=1e-12
-        )
-    as_images = world.x_t[:, :, None]
-    assert classifier_free(lambda x, t: x, lambda x, t: 0 * x, w)(as_images, world.t).shape == as_images.shape
+    for guide in (
+        lambda w: classifier_guided(eps_uncond, log_prob, world.schedule, w),
+        lambda w: classifier_free(eps_cond, eps_uncond, w),
+    ):
+        together = guide(w)(world.x_t, world.t)
+        for i in (0, 17, -1):
+            alone = guide(float(w[i]))(world.x_t, world.t)
+            assert_close(together[i], alone[i], rtol=0, atol=1e-12)
+    images = world.x_t[:, :, None]
+    by_difference = classifier_free(lambda x, t: x, lambda x, t: 0 * x, w)
+    assert by_difference(images, world.t).shape == images.shape
 
 
 def test_gradient_is_a_central_difference(world):
@@ -93,8 +96,9 @@ def test_gradient_is_a_central_difference(world):
     for axis in range(min(3, world.x_t.shape[1])):
         shift = torch.zeros_like(world.x_t)
         shift[:, axis] = step
-        slope = (log_prob(world.x_t + shift, world.t) - log_prob(world.x_t - shift, world.t)) / (2 * step)
-        # error of a central difference: step^2 / 6 times the third derivative, which grows as 1 / noise^3
+        above, below = (log_prob(world.x_t + sign * shift, world.t) for sign in (1, -1))
+        slope = (above - below) / (2 * step)
+        # its error: step^2 / 6 times the third derivative, which grows as 1 / noise^3
         bound = 1e-6 * (1 + exact.abs().max())
         assert (exact[:, axis] - slope).abs().max() < bound
 
@@ -112,9 +116,13 @@ def test_rows_do_not_see_each_other(world):
     """The guided noise of a row is the same alone and in a batch."""
     eps_uncond, _, _ = parts(world)
     rows = slice(10, 13)
-    together = classifier_guided(eps_uncond, world.mixture.log_prob(world.y), world.schedule, 2.0)(world.x_t, world.t)[rows]
-    few = classifier_guided(eps_uncond, world.mixture.log_prob(world.y[rows]), world.schedule, 2.0)
-    assert_close(few(world.x_t[rows], world.t[rows]), together, rtol=0, atol=1e-13)
+
+    def guided(rows):
+        log_prob = world.mixture.log_prob(world.y[rows])
+        eps = classifier_guided(eps_uncond, log_prob, world.schedule, 2.0)
+        return eps(world.x_t[rows], world.t[rows])
+
+    assert_close(guided(rows), guided(slice(None))[rows], rtol=0, atol=1e-13)
 
 
 def test_clipping_holds_x_0_in_range_and_changes_nothing_inside(world):
@@ -131,7 +139,8 @@ def test_clipping_holds_x_0_in_range_and_changes_nothing_inside(world):
 
 def test_clipping_is_to_the_range_of_pixels_by_default(world):
     eps_uncond = world.mixture.eps()
-    by_default, stated = clipped(eps_uncond, world.schedule), clipped(eps_uncond, world.schedule, 1.0)
+    by_default = clipped(eps_uncond, world.schedule)
+    stated = clipped(eps_uncond, world.schedule, 1.0)
     assert torch.equal(by_default(world.x_t, world.t), stated(world.x_t, world.t))
 
 

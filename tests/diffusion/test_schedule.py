@@ -47,19 +47,23 @@ def test_variances_at_both_ends(schedule):
 
 def test_fewer_levels_are_scaled_so_that_x_T_is_noise():
     assert linear(T=200).abar[-1].sqrt() < 0.01
-    beta = torch.cat([torch.zeros(1, dtype=torch.float64), torch.linspace(1e-4, 0.02, 150, dtype=torch.float64)])
+    beta = torch.tensor([0.0, *torch.linspace(1e-4, 0.02, 150).tolist()], dtype=torch.float64)
     with pytest.raises(InputError, match=r"sqrt\(abar_T\) is 0\.468.*Scale the betas by 1000 / T"):
         NoiseSchedule(beta)
-    assert NoiseSchedule(beta, max_signal=1.0).abar[-1].sqrt().item() == pytest.approx(0.468, abs=5e-4)
+    signal = NoiseSchedule(beta, max_signal=1.0).abar[-1].sqrt().item()
+    assert signal == pytest.approx(0.468, abs=5e-4)
 
 
-@pytest.mark.parametrize("beta", [[0.1, 0.2, 0.3], [0.0, 0.0, 0.999], [0.0, 0.5, 1.0], [0.0, -0.1, 0.999], [0.0, math.nan, 0.9]])
+@pytest.mark.parametrize(
+    "beta",
+    [[0.1, 0.2, 0.3], [0.0, 0.0, 0.999], [0.0, 0.5, 1.0], [0.0, -0.1, 0.999], [0.0, math.nan, 0.9]],
+)
 def test_broken_betas_are_refused(beta):
     with pytest.raises(InputError, match="strictly between 0 and 1"):
         NoiseSchedule(torch.tensor(beta, dtype=torch.float64))
 
 
-def test_at_picks_a_value_for_every_row():
+def test_extract_picks_a_value_for_every_row():
     table = torch.tensor([0.0, 10.0, 20.0], dtype=torch.float64)
     picked = extract(table, torch.tensor([2, 0, 1, 2]), torch.zeros(4, 1, 5, 5))
     assert picked.shape == (4, 1, 1, 1)
@@ -70,10 +74,12 @@ def test_at_picks_a_value_for_every_row():
 @pytest.mark.parametrize(("change", "same"), [(0.0, True), (2.3e-16, True), (1e-11, False)])
 def test_the_last_bit_of_a_cosine_makes_no_other_schedule(schedule, change, same):
     """Another CPU's cosine is off by 2.2e-16 in some betas; more than 1e-12 is another schedule."""
-    assert NoiseSchedule(schedule.beta + change * (torch.arange(1001) % 250 == 1)).same_as(schedule) == same
+    other = NoiseSchedule(schedule.beta + change * (torch.arange(1001) % 250 == 1))
+    assert other.same_as(schedule) == same
 
 
 def test_other_tables_are_other_schedules_and_say_which_they_are():
     assert not cosine().same_as(linear())
     assert not cosine().same_as(cosine(T=500))
-    assert (linear(T=200).name, cosine().name) == ("linear(T=200, first=0.0001, last=0.02)", "cosine(T=1000, s=0.008)")
+    assert linear(T=200).name == "linear(T=200, first=0.0001, last=0.02)"
+    assert cosine().name == "cosine(T=1000, s=0.008)"

@@ -7,7 +7,8 @@ from minidiff.symbols import InputError
 from minidiff.training.checkpoints import load
 
 
-def test_a_judge_of_another_data_set_is_refused():
+def test_an_evaluator_of_another_data_set_is_refused():
     evaluator = load("evaluator")
-    with pytest.raises(InputError, match="trained on another data set .* Set MINIDIFF_DATA to the folder"):
-        reference(evaluator._replace(metadata={**evaluator.metadata, "data_sha256": "f" * 64}))
+    other = evaluator._replace(metadata={**evaluator.metadata, "data_sha256": "f" * 64})
+    with pytest.raises(InputError, match="another data set .* Set MINIDIFF_DATA to the folder"):
+        reference(other)

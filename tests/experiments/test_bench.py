@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: counted operations, medians, and digits until the target."""
+"""The benchmark measures what it says: counted operations, medians, and networks of one size."""
 
 import time
 
@@ -6,53 +6,78 @@ import pytest
 import torch
 from torch import nn
 
-from minidiff.experiments import bench
+from minidiff.experiments import bench, live_speed, rivals
 from minidiff.nets.unet import ClassCondition
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_median_of_calls_without_the_first_two():
-    """Two slow calls at the start and one slow call later do not count."""
-    naps = iter([0.05, 0.05, 0.001, 0.001, 0.05, 0.001, 0.001])
-    assert bench.seconds_of(lambda: time.sleep(next(naps)), repeats=5) < 0.02
+def test_a_number_is_the_median_of_repeats(monkeypatch):
+    monkeypatch.setattr(bench, "SECONDS", 0.2)
+    taken, spread = bench.measured(lambda: time.sleep(0.01))
+    assert 0.01 <= taken < 0.02
+    assert 0 <= spread < 1
 
 
-def test_operations_of_one_convolution(monkeypatch):
-    """Forward 2 x 9 x channels^2 x places x batch; backward twice that, or once where the input needs no gradient."""
+def test_operations_of_one_convolution():
+    """2 x 9 x channels^2 x places x batch; backward twice, or once without input gradient."""
     conv = nn.Conv2d(8, 8, 3, padding=1)
-    net = bench.Timed(nn.Sequential(conv))
+    net = rivals.Timed(nn.Sequential(conv))
     net.net.forward = lambda x_t, t: conv(x_t)
     x_t = torch.randn(4, 8, 7, 7)
     forward = 2 * 9 * 8 * 8 * 49 * 4
-    assert bench._operations(net, x_t, torch.ones(4)) == 2 * forward
-    assert bench._operations(net, x_t.requires_grad_(), torch.ones(4)) == 3 * forward
+    assert bench.operations(net, x_t, torch.ones(4)) == 2 * forward
+    assert bench.operations(net, x_t.requires_grad_(), torch.ones(4)) == 3 * forward
 
 
 def test_float32_comes_first_and_native_bfloat16_decides_the_rest(monkeypatch):
-    for native, count in ((True, 7), (False, 3)):
+    for native, count in ((True, 4), (False, 3)):
         monkeypatch.setattr(bench, "bfloat16_is_native", lambda where, native=native: native)
-        every = list(bench.modes())
-        assert every[0] == ("float32", False, False, False)
-        assert len(every) == count
-        assert not any(mode[1] for mode in every) or native
+        every = bench.modes()
+        assert every[0] == bench.Mode("float32", "float32")
+        assert len({mode.name for mode in every}) == len(every) == count
+        assert {mode.precision for mode in every[1:]} == {"bfloat16" if native else "float32"}
 
 
-def test_our_network_is_timed_and_theirs_is_about_as_large():
-    """A few images, one mode: positive numbers, and the optional network within a fifth of our size."""
-    train, passes, gflops, first = bench.speeds(bench.ours(), False, False, False)
-    assert min(train, passes, gflops, first) > 0
-    assert passes > train
-    theirs = bench.theirs()
-    if theirs is None:
-        pytest.skip("diffusers is not installed")
-    sizes = [sum(p.numel() for p in net.parameters()) for net in (bench.ours(), theirs)]
-    assert 0.8 < sizes[1] / sizes[0] < 1.25
+def test_our_network_is_timed(monkeypatch):
+    monkeypatch.setattr(bench, "SECONDS", 0.1)
+    found = bench.speed("minidiff", bench.Mode("float32", "float32"))
+    assert min(found.images, found.gflops, found.first_step) > 0
+    assert found.passes > found.images
+    assert bench.as_line(found, found).split().count("1.00") == 2
+
+
+@pytest.mark.parametrize("name", rivals.NETWORKS)
+def test_the_networks_are_about_as_large(name):
+    """The parameters of each within a fifth of ours; a prediction like x_t."""
+    try:
+        net = rivals.NETWORKS[name]()
+    except (ImportError, RuntimeError) as error:  # torchvision of another build of torch
+        pytest.skip(f"{name} does not start here: {error}")
+    size, ours = (sum(p.numel() for p in one.parameters()) for one in (net, rivals.ours()))
+    assert 0.8 < size / ours < 1.25
+    x_t = torch.randn(rivals.BATCH, 1, 28, 28)
+    assert net(x_t, torch.arange(1, rivals.BATCH + 1)).shape == x_t.shape
 
 
 def test_all_of_our_network_is_on_the_device_that_is_timed(monkeypatch):
     """meta stands for a GPU: what is left on the CPU shows."""
-    monkeypatch.setattr(bench, "device", lambda: torch.device("meta"))
-    monkeypatch.setattr(ClassCondition, "unconditional", lambda self, batch: self.table.weight[-1:].expand(batch, -1))
-    net = bench.ours()
-    assert {tensor.device.type for tensor in (*net.parameters(), *net.buffers(), *net.more)} == {"meta"}
+    monkeypatch.setattr(rivals, "device", lambda: torch.device("meta"))
+
+    def null_row(self, batch):
+        return self.table.weight[-1:].expand(batch, -1)
+
+    monkeypatch.setattr(ClassCondition, "unconditional", null_row)
+    net = rivals.ours()
+    tensors = (*net.parameters(), *net.buffers(), *net.more)
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_the_medians_of_three_runs_are_printed(monkeypatch, capsys):
+    """Each target counts from the first check that reaches it."""
+    runs = {0: [(100, 9.0, 0.96), (200, 20.0, 0.99)], 1: [(100, 5.0, 0.99)], 2: [(100, 7.0, 0.92)]}
+    monkeypatch.setattr(live_speed, "accuracies", lambda seed: iter(runs[seed]))
+    live_speed.main()
+    *_, ninety, _, last = capsys.readouterr().out.splitlines()
+    assert ninety == "90 % class accuracy: 7 s (median of 3 seeds)"
+    assert last == "99 % class accuracy: not reached by every seed (median of 3 seeds)"

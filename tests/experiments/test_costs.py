@@ -1,4 +1,4 @@
-"""What sampling costs: tensors and passes counted by hand, on small things and on the shipped networks."""
+"""What sampling costs: tensors and passes counted by hand."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def models():
 
 
 def test_live_tensors_by_hand():
-    """4 bytes a number; views and writing in place cost nothing; what is gone is gone; what was there before is not counted."""
+    """4 bytes a number; views and writing in place are free; what was there is not counted."""
     before = torch.ones(1000)
     with LiveTensors() as tensors:
         view = before.view(10, 100)
@@ -33,7 +33,7 @@ def test_live_tensors_by_hand():
 
 
 def test_what_gradients_keep_is_seen():
-    """Ten layers of 100 numbers: without gradients two are alive at a time, with gradients all ten."""
+    """Ten layers of 100 numbers: two alive at a time without gradients, with them all ten."""
 
     def most(wanted):
         x = torch.ones(100, requires_grad=wanted)
@@ -45,17 +45,22 @@ def test_what_gradients_keep_is_seen():
     assert (most(False), most(True)) == (800, 4000)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("alone", (1, 0)), ("cfg", (2, 0)), ("cg", (1, 1)), ("cg_cond", (1, 1))])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("alone", (1, 0)), ("cfg", (2, 0)), ("cg", (1, 1)), ("cg_cond", (1, 1))]
+)
 def test_passes(models, name, expected):
-    """CFG asks one network twice, CG two networks once; and no hook is left behind."""
+    """CFG runs one network twice, CG two networks once; and no hook is left behind."""
     assert passes(models, name) == expected
-    assert not any(module._forward_hooks for model in models.values() for module in model.net.modules())
+    assert not any(
+        module._forward_hooks for model in models.values() for module in model.net.modules()
+    )
 
 
 def test_alone_is_cfg_at_w_0(models):
     y = torch.tensor([3, 8])
     x_t, t = start_noise(2, 0), torch.tensor([900, 200])
-    torch.testing.assert_close(alone(models["unet"], y, 0.0)(x_t, t), cfg(models["unet"], y, 0.0)(x_t, t), rtol=0, atol=1e-6)
+    found, expected = (make(models["unet"], y, 0.0)(x_t, t) for make in (alone, cfg))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_costs_are_of_every_way(monkeypatch):

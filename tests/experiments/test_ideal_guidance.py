@@ -19,18 +19,24 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("w", [0.0, 1.0, 4.0])
 def test_it_is_classifier_guidance_with_the_exact_classifier(w):
-    """On 40 points of 4 classes, unequally many: s = 1 + w in M4, with log p(y | x_t) from the densities, by autograd."""
+    """s = 1 + w in M4, with log p(y | x_t) from the densities, by autograd; 4 unequal classes."""
     g = torch.Generator().manual_seed(0)
-    data, labels, schedule = torch.randn(40, 5, generator=g, dtype=torch.float64), torch.arange(40).sqrt().long() % 4, cosine()
+    data = torch.randn(40, 5, generator=g, dtype=torch.float64)
+    labels = torch.arange(40).sqrt().long() % 4
+    schedule = cosine()
     everything = IdealDenoiser(data, schedule)
     of_class = [IdealDenoiser(data[labels == label], schedule) for label in range(4)]
     t = torch.arange(10, 990, 14)
     y = torch.arange(len(t)) % 4
-    x_t = q_sample(data[t % 40], t, torch.randn(len(t), 5, generator=g, dtype=torch.float64), schedule)
+    x_t = q_sample(
+        data[t % 40], t, torch.randn(len(t), 5, generator=g, dtype=torch.float64), schedule
+    )
 
-    def log_prob(x, level):
+    def log_prob(x, t):
         prior = [math.log(len(world.data) / 40) for world in of_class]
-        joint = torch.stack([world.log_density(x, level) + log for world, log in zip(of_class, prior, strict=True)])
+        joint = torch.stack(
+            [world.log_density(x, t) + log for world, log in zip(of_class, prior, strict=True)]
+        )
         return joint.log_softmax(dim=0)[y, torch.arange(len(y))]
 
     by_m4 = clipped(classifier_guided(everything.eps, log_prob, schedule, 1 + w), schedule)

@@ -31,7 +31,8 @@ from minidiff.training.sentences import to_tokens
 
 def test_pairs_are_ten_held_out_and_thirty_seen():
     out, seen = pairs(held_out=True), pairs(held_out=False)
-    assert {(row[0], column, row[column]) for row in out.tolist() for column in STYLES if row[column] != UNSAID} == set(HELD_OUT)
+    every = {(row[0], column, row[column]) for row in out.tolist() for column in STYLES}
+    assert {pair for pair in every if pair[2] != UNSAID} == set(HELD_OUT)
     assert len(seen) == 30
     together = torch.cat([out, seen])
     assert len(together.unique(dim=0)) == 40
@@ -40,12 +41,14 @@ def test_pairs_are_ten_held_out_and_thirty_seen():
 
 
 def test_plain_sentences_say_it_all():
-    assert [parse(sentence) for sentence in plainly(EVERY)] == [tuple(row) for row in EVERY.tolist()]
+    assert [parse(sentence) for sentence in plainly(EVERY)] == [
+        tuple(row) for row in EVERY.tolist()
+    ]
     assert len(set(plainly(EVERY))) == len(EVERY) == 270
 
 
 class Knows(nn.Module):
-    """An image tower that reads the label's one-hot vector from the pixels where the test has written it."""
+    """An image tower that reads the one-hot label which the test wrote into the pixels."""
 
     def forward(self, x_0):
         return x_0[:, 0, 0, :10] + 1e-3
@@ -63,7 +66,8 @@ def parse_row(row: list[int]) -> int:
     return next(digit for digit, token in enumerate(NUMERALS) if token in row)
 
 
-NUMERALS = to_tokens(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])[:, 1].tolist()
+NAMES = "zero one two three four five six seven eight nine"
+NUMERALS = to_tokens(NAMES.split())[:, 1].tolist()
 
 
 def test_retrieval_of_an_encoder_that_knows_the_digit_alone():
@@ -89,7 +93,9 @@ def test_real_images_meet_what_is_true_of_them(by):
     test = load_digits("test")
     shown = describe(test.x_0(), test.labels)
     wanted = pairs(held_out=False)
-    image, pair = ((shown[:, None] == wanted) | (wanted == UNSAID)).all(dim=2).nonzero(as_tuple=True)
+    image, pair = (
+        ((shown[:, None] == wanted) | (wanted == UNSAID)).all(dim=2).nonzero(as_tuple=True)
+    )
     row = measured_row(by, test.x_0(image[:2000]), wanted[pair[:2000]], "seen", "real")
     assert row.accuracy > 0.99
     assert row.thickness_in_bin == row.slant_in_bin == 1
@@ -102,27 +108,33 @@ def test_images_that_do_not_listen_are_at_chance(by):
     test, g = load_digits("test"), torch.Generator().manual_seed(0)
     wanted = pairs(held_out=False).repeat_interleave(60, dim=0)
     rows = [(test.labels == digit).nonzero()[:, 0] for digit in range(10)]
-    chosen = torch.stack([rows[d][torch.randint(len(rows[d]), (1,), generator=g)[0]] for d in wanted[:, 0].tolist()])
+    chosen = torch.stack(
+        [rows[d][torch.randint(len(rows[d]), (1,), generator=g)[0]] for d in wanted[:, 0].tolist()]
+    )
     row = measured_row(by, test.x_0(chosen), wanted, "seen", 0.0)
-    for value, error in ((row.thickness_shift, row.thickness_shift_error), (row.slant_shift, row.slant_shift_error)):
-        assert abs(value) < 5 * error
+    for name in ("thickness", "slant"):
+        shift, error = getattr(row, f"{name}_shift"), getattr(row, f"{name}_shift_error")
+        assert abs(shift) < 5 * error
         assert 0.02 < error < 0.2
-    for value, error in ((row.thickness_correlation, row.thickness_correlation_error), (row.slant_correlation, 0.05)):
-        assert abs(value) < 5 * error
+    assert abs(row.thickness_correlation) < 5 * row.thickness_correlation_error
+    assert abs(row.slant_correlation) < 5 * 0.05
     assert abs(row.thickness_in_bin - 1 / 3) < 0.1
 
 
 def test_shift_and_correlation_by_hand(by):
-    """Six images of one digit: thin asked of the first three, thick of the others; numbers written out."""
+    """Six images of one digit: thin requested of three, thick of three; written out."""
     test = load_digits("test")
     x_0 = test.x_0((test.labels == 3).nonzero()[:6, 0])
-    asked = torch.tensor([[3, 0, UNSAID, UNSAID]] * 3 + [[3, 2, UNSAID, UNSAID]] * 3)
-    asked = torch.cat([asked, torch.tensor([[3, UNSAID, 0, UNSAID]] * 2 + [[3, UNSAID, 2, UNSAID]] * 2)])
+    wanted = torch.tensor([[3, 0, UNSAID, UNSAID]] * 3 + [[3, 2, UNSAID, UNSAID]] * 3)
+    wanted = torch.cat(
+        [wanted, torch.tensor([[3, UNSAID, 0, UNSAID]] * 2 + [[3, UNSAID, 2, UNSAID]] * 2)]
+    )
     more = torch.cat([x_0, x_0[:4]])
-    row = measured_row(by, more, asked, "seen", 1.0)
+    row = measured_row(by, more, wanted, "seen", 1.0)
     low, high = (thickness(part).double() / by.spread[0] for part in (x_0[:3], x_0[3:]))
     assert row.thickness_shift == pytest.approx(float(high.mean() - low.mean()), abs=1e-3)
-    assert row.thickness_shift_error == pytest.approx(math.sqrt(float(high.var() / 3 + low.var() / 3)), abs=1e-3)
+    error = math.sqrt(float(high.var() / 3 + low.var() / 3))
+    assert row.thickness_shift_error == pytest.approx(error, abs=1e-3)
     values, ends = torch.cat([low, high]), torch.tensor([0.0] * 3 + [1.0] * 3)
     r = float(torch.corrcoef(torch.stack([values, ends.double()]))[0, 1])
     assert row.thickness_correlation == pytest.approx(r, abs=1e-3)
@@ -130,7 +142,7 @@ def test_shift_and_correlation_by_hand(by):
 
 @pytest.mark.parametrize("apart", [0.0, 1.0, 3.0])
 def test_the_error_of_a_correlation_is_what_repeated_draws_show(apart):
-    """1,000 sets of 400 normal values, half of them shifted: the spread of r, within 10 % (its own error is 2 %)."""
+    """1,000 sets of 400 normal values, half of them shifted: the spread of r, within 10 %."""
     generator, high = torch.Generator().manual_seed(0), torch.arange(400) % 2 == 1
     values = torch.randn(1_000, 400, generator=generator, dtype=torch.float64) + apart * high
     found = torch.tensor([_correlation(row, high) for row in values])
@@ -150,15 +162,16 @@ def test_the_committed_rows_are_whole_and_the_page_shows_them():
 
 
 def test_an_interrupted_measurement_leaves_the_old_table(tmp_path, monkeypatch):
-    path, row = tmp_path / "t.csv", read_rows(Path(__file__).parents[2] / "data" / "results" / "text_guidance.csv")[0]
+    path = tmp_path / "t.csv"
+    row = read_rows(Path(__file__).parents[2] / "data" / "results" / "text_guidance.csv")[0]
 
-    def stops(words, by):
+    def interrupted(words, by):
         yield row
         raise KeyboardInterrupt
 
     path.write_text("old")
     monkeypatch.setattr(text_guidance, "ruler", lambda evaluator: None)
-    monkeypatch.setattr(text_guidance, "rows", stops)
+    monkeypatch.setattr(text_guidance, "rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         text_guidance.main(path)
     assert path.read_text() == "old"

@@ -1,4 +1,4 @@
-"""A pytest plugin: the mistake of the catalogue that MINIDIFF_MISTAKE names takes the place of the package's own right piece.
+"""A pytest plugin: the mistake that MINIDIFF_MISTAKE names takes the place of the right piece.
 
 -p planted, with this folder on PYTHONPATH. Without the variable nothing is planted: the control.
 """
@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import torch
 
-FUNCTIONS = ("schedule", "noised", "by_classifier", "free", "dropped", "log_prob")  # pieces that are functions of the package
+# pieces that are functions of the package
+FUNCTIONS = ("schedule", "noised", "by_classifier", "free", "dropped", "log_prob")
 
 
 def pytest_collection_finish(session):
@@ -27,11 +28,13 @@ def plant(name: str) -> None:
     if field in FUNCTIONS:
         replace_everywhere(getattr(RIGHT, field), getattr(wrong, field))
     else:
-        {"weight": plant_weight, "null": plant_null, "ready": plant_ready, "sigma": plant_sigma}[field](getattr(wrong, field))
+        others = {"weight": plant_weight, "null": plant_null}
+        others |= {"ready": plant_ready, "sigma": plant_sigma}
+        others[field](getattr(wrong, field))
 
 
 def replace_everywhere(right: Callable, wrong: Callable) -> None:
-    """Every name in the package and the tests that means the right function now means the wrong one.
+    """Every name in package and tests that means the right function now means the wrong one.
 
     The catalogue itself keeps the right one: its mistakes are made from it.
     """
@@ -57,14 +60,14 @@ def plant_weight(weight: Callable[[float], float]) -> None:
 
 
 def plant_null(null: Callable[[int], int]) -> None:
-    """The label that says nothing."""
+    """The null label."""
     from minidiff.nets.unet import ClassCondition
 
     ClassCondition.null = property(lambda self: null(self.table.num_embeddings - 1))
 
 
 def plant_ready(ready: Callable) -> None:
-    """Shipped U-Nets as they are used for sampling."""
+    """Pretrained U-Nets as they are used for sampling."""
     from minidiff.training import checkpoints
 
     right = checkpoints.load
@@ -86,7 +89,8 @@ def plant_sigma(sigma: Callable) -> None:
     right = samplers.ddim_step
 
     def ddim_step(x_t, stops, eps, schedule, *rest):
-        sample, extra = right(x_t, stops, eps, schedule, *rest), sigma(schedule, *stops) - RIGHT.sigma(schedule, *stops)
+        sample = right(x_t, stops, eps, schedule, *rest)
+        extra = sigma(schedule, *stops) - RIGHT.sigma(schedule, *stops)
         return sample._replace(x_t=sample.x_t + extra * torch.ones_like(x_t))
 
     replace_everywhere(right, ddim_step)

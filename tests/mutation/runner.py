@@ -1,7 +1,8 @@
-"""Plant one mistake at a time and see which check turns red. A script: one line of JSON for each pair of mistake and check.
+"""Plant one mistake at a time and see which check turns red. A script: a line of JSON for each.
 
-torch and pytest are imported once; every trial is a fork of that process, which imports minidiff with the mistake in it.
-Without names all mistakes are tried; with names (Mutant.name) only those. The first lines are the control: no mistake.
+torch and pytest are imported once; every trial is a fork of that process, which imports minidiff
+with the mistake in it. Without names all mistakes are tried; with names (Mutant.name) only those.
+The first lines are the control: no mistake.
 """
 
 import gc
@@ -28,14 +29,13 @@ from mutants import PACKAGE, Mutant, mutated
 TESTS = Path(__file__).resolve().parents[1]
 SLOW = [  # through all T levels, or with many samples; the quicker ones first
     *("test_q_sample_has", "test_ddim_visits", "test_ddim_with_eta_1", "test_ddim_follows"),
-    *("test_no_noise_at", "test_ancestral_visits", "test_eps_is_the_cond", "test_samples_have_the", "test_ancestral_path_has"),
-    *("test_algebra_holds", "test_claim_holds", "test_a_query"),
+    *("test_no_noise_at", "test_ancestral_visits", "test_eps_is_the_cond", "test_samples_have_the"),
+    *("test_ancestral_path_has", "test_algebra_holds", "test_claim_holds", "test_a_query"),
 ]
-LEFT_OUT = (
-    "verify/test_user_module.py",
-    "analytic/test_gaussians.py",
-)  # other people's formulas; many samples and all T levels, so too slow here
-TYPOS = ("NameError", "AttributeError", "SyntaxError", "ImportError", "TypeError", "UnboundLocalError")
+# other people's formulas; many samples and all T levels, so too slow here
+LEFT_OUT = ("verify/test_user_module.py", "analytic/test_gaussians.py")
+TYPOS = ("NameError", "AttributeError", "SyntaxError", "ImportError", "TypeError")
+TYPOS += ("UnboundLocalError",)
 FOLDERS = [TESTS / name for name in ("diffusion", "analytic", "verify")]
 LIMIT = 120  # seconds for one trial; it ends at the first red test
 CONTROL_LIMIT = 600  # the control runs every test
@@ -43,14 +43,17 @@ CONTROL = "control"
 
 
 class Verdict(NamedTuple):
-    """state: green, red, or what makes the trial void: broken, inactive, too slow, crashed. by: the test, or the reason."""
+    """state: green, red, or what makes the trial void: broken, inactive, too slow, crashed.
+
+    by: the test, or the reason.
+    """
 
     state: str
     by: str
 
 
 class FirstFailure:
-    """A pytest plugin: tests of the `near` file come first, slow ones last, and the first that fails is remembered."""
+    """A pytest plugin: tests of the `near` file first, slow ones last; remembers what fails."""
 
     def __init__(self, near: str):
         self.near, self.test, self.message = near, "", ""
@@ -68,13 +71,18 @@ class FirstFailure:
     def pytest_runtest_logreport(self, report):
         if report.failed and not self.test:
             self.test = report.nodeid
-            self.message = getattr(getattr(report.longrepr, "reprcrash", None), "message", "").partition("\n")[0]
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.message = getattr(crash, "message", "").partition("\n")[0]
 
 
 def unit_tests(mutant: Mutant | None) -> Verdict:
-    """The unit tests of the formulas, those of the broken file first. Only a failing test is red; a broken import is not."""
+    """The unit tests of the formulas, those of the broken file first.
+
+    Only a failing test is red; a broken import is not.
+    """
     first = FirstFailure(near=f"test_{Path(mutant.file).stem}" if mutant else "")
-    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-o", "addopts=", f"--rootdir={TESTS.parent}"]
+    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
+    options += [f"--rootdir={TESTS.parent}"]
     options += [f"--ignore={TESTS / name}" for name in LEFT_OUT]
     code = pytest.main([*options, *map(str, FOLDERS)], plugins=[first])
     if code == 0:
@@ -84,13 +92,15 @@ def unit_tests(mutant: Mutant | None) -> Verdict:
     return Verdict("red", first.test.removeprefix("tests/"))
 
 
-CHECKS: dict[str, Callable[[Mutant | None], Verdict]] = {"unit tests": unit_tests}  # each must notice every mistake
+# each must notice every mistake
+CHECKS: dict[str, Callable[[Mutant | None], Verdict]] = {"unit tests": unit_tests}
 
 
 def plant(mutant: Mutant) -> None:
-    """From now on the broken file reads as if the mistake stood in it, for any source loader, jaxtyping's included.
+    """From now on the broken file reads as if the mistake stood in it, for any source loader.
 
-    Bytecode of the true file is neither read nor overwritten: without path_stats Python leaves the cache alone.
+    Bytecode of the true file is neither read nor overwritten: without path_stats Python leaves the
+    cache alone.
     """
     broken = os.path.realpath(PACKAGE / mutant.file)
     source = (mutated(mutant) + "\nMUTANT = True\n").encode()
@@ -153,7 +163,8 @@ def fork(mutant: Mutant | None, check: Callable[[Mutant | None], Verdict], folde
 
 
 def main(names: list[str]) -> None:
-    torch.testing.assert_close(torch.ones(1), torch.ones(1))  # its first call imports half of torch: once, not in every fork
+    # its first call imports half of torch: once, not in every fork
+    torch.testing.assert_close(torch.ones(1), torch.ones(1))
     gc.freeze()  # and no fork walks through what was imported
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     with tempfile.TemporaryDirectory() as folder:
@@ -161,9 +172,9 @@ def main(names: list[str]) -> None:
             for check, function in CHECKS.items():
                 start = time.monotonic()
                 verdict = fork(mutant, function, Path(folder))
-                seconds = round(time.monotonic() - start, 2)
-                line = {"mutant": mutant.name if mutant else CONTROL, "check": check, **verdict._asdict(), "seconds": seconds}
-                print(json.dumps(line), flush=True)
+                name, seconds = mutant.name if mutant else CONTROL, time.monotonic() - start
+                line = {"mutant": name, "check": check, **verdict._asdict()}
+                print(json.dumps({**line, "seconds": round(seconds, 2)}), flush=True)
 
 
 if __name__ == "__main__":

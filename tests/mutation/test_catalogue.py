@@ -1,4 +1,6 @@
-"""The mistakes of `teaching.mistakes`, which the lesson shows, planted in the package: the unit tests must turn red for each."""
+"""The mistakes of `teaching.mistakes`, which the lesson shows, planted in the package: the unit
+tests must turn red for each.
+"""
 
 import os
 import subprocess
@@ -16,10 +18,10 @@ FILES = {  # the tests that are there for the piece which a mistake replaces
     "by_classifier": "diffusion/test_guidance.py",
     "free": "diffusion/test_guidance.py",
     "weight": "test_sampling.py",
-    "null": "nets/test_nets.py",
-    "dropped": "nets/test_nets.py",
-    "log_prob": "nets/test_nets.py",
-    "ready": "test_command_line.py::test_arrays_are_the_package_s_own_samples_and_the_same_twice",
+    "null": "nets/test_unet.py",
+    "dropped": "nets/test_unet.py",
+    "log_prob": "nets/test_classifier.py",
+    "ready": "commands/test_sample.py",
     "sigma": "diffusion/test_samplers.py",
 }
 
@@ -27,10 +29,26 @@ FILES = {  # the tests that are there for the piece which a mistake replaces
 def run(files: list[str], mistake: str = "") -> subprocess.CompletedProcess:
     """pytest over these files, with a mistake planted or none."""
     path = os.pathsep.join([str(TESTS / "mutation"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "MINIDIFF_MISTAKE": mistake, "PYTEST_ADDOPTS": ""}
-    words = ["-x", "-q", "--no-header", "-p", "planted", "-p", "no:cacheprovider", *(str(TESTS / file) for file in files)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "MINIDIFF_MISTAKE": mistake,
+        "PYTEST_ADDOPTS": "",
+    }
+    words = [
+        "-x",
+        "-q",
+        "--no-header",
+        "-p",
+        "planted",
+        "-p",
+        "no:cacheprovider",
+        *(str(TESTS / file) for file in files),
+    ]
     command = [sys.executable, "-m", "pytest", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=TESTS.parent)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=TESTS.parent
+    )
 
 
 def test_every_piece_has_its_tests():
@@ -50,4 +68,6 @@ def test_each_mistake_turns_them_red(name):
     done = run([FILES[replaced(name)]], name)
     assert done.returncode == 1, done.stdout[-2000:]
     assert "FAILED" in done.stdout
-    assert not [kind for kind in ("NameError", "ImportError", "SyntaxError") if f"E   {kind}" in done.stdout]
+    assert not [
+        kind for kind in ("NameError", "ImportError", "SyntaxError") if f"E   {kind}" in done.stdout
+    ]

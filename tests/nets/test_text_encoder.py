@@ -1,17 +1,15 @@
-"""The text encoder and the attention to its words: who sees what. All parameters random, so that no zero hides a leak."""
-
-import math
+"""The text encoder: who sees what, with all parameters random, so that no zero hides a leak."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import randomised
 from torch.testing import assert_close
 
-from minidiff.nets.layers import CrossAttention
-from minidiff.nets.text_encoder import END, LONGEST, PADDING, START, Contrast, TextEncoder, tokens_of
-from minidiff.nets.unet import UNet, Words
+from minidiff.nets.layers import Words
+from minidiff.nets.text_encoder import END, LONGEST, PADDING, START, Contrast, TextEncoder
+from minidiff.nets.text_encoder import tokens_of as tokens_of_words
 from minidiff.symbols import InputError
-from tests.nets.test_nets import randomised
 
 VOCABULARY = ["a", "b", "c", "d"]
 
@@ -21,13 +19,18 @@ def encoder() -> TextEncoder:
     return randomised(TextEncoder(len(VOCABULARY) + 3, dim=16, heads=2))
 
 
+def tokens_of(*sentences: str) -> torch.Tensor:
+    """A letter is a word here."""
+    return tokens_of_words([list(sentence) for sentence in sentences], VOCABULARY)
+
+
 def encode(encoder, *sentences: str) -> Words:
-    return encoder(tokens_of([list(sentence) for sentence in sentences], VOCABULARY))
+    return encoder(tokens_of(*sentences))
 
 
 def test_tokens():
-    assert tokens_of([["b", "a"], []], VOCABULARY).tolist() == [[START, 4, 3, END], [START, END, PADDING, PADDING]]
-    assert tokens_of([[], []], VOCABULARY).tolist() == [[START, END]] * 2
+    assert tokens_of("ba", "").tolist() == [[START, 4, 3, END], [START, END, PADDING, PADDING]]
+    assert tokens_of("", "").tolist() == [[START, END]] * 2
 
 
 def test_padding_and_other_rows_do_not_change_an_encoding(encoder):
@@ -43,29 +46,23 @@ def test_the_empty_sentence_is_encoded_like_any_other(encoder):
     one, padded = encode(encoder, ""), encode(encoder, "", "abc")
     assert one.states.isfinite().all()
     assert_close(padded.states[0, :2], one.states[0], rtol=0, atol=1e-5)
-    assert not torch.allclose(
-        encoder.pooled(tokens_of([[]], VOCABULARY)), encoder.pooled(tokens_of([["a"]], VOCABULARY)), atol=1e-3
-    )
 
 
 def test_order_and_every_word_matter(encoder):
-    pooled = encoder.pooled(tokens_of([list(text) for text in ("ab", "ba", "aa", "abc")], VOCABULARY))
+    pooled = encoder.pooled(tokens_of("ab", "ba", "aa", "abc", "", "a"))
     assert (torch.pdist(pooled) > 1e-3).all()
 
 
 def test_pooled_is_the_state_of_the_end(encoder):
-    tokens = tokens_of([list("abc"), []], VOCABULARY)
+    tokens = tokens_of("abc", "")
     states = encoder(tokens).states
     assert torch.equal(encoder.pooled(tokens), torch.stack([states[0, 4], states[1, 1]]))
 
 
-def test_too_long(encoder):
+def test_the_longest_sentence_and_one_word_more(encoder):
+    assert encode(encoder, "a" * (LONGEST - 2)).states.shape == (1, LONGEST, 16)
     with pytest.raises(InputError, match=f"may have {LONGEST - 2} words, got {LONGEST - 1}"):
         encode(encoder, "a" * (LONGEST - 1))
-
-
-def test_a_sentence_is_no_longer_than_the_encoder_reads(encoder):
-    assert encode(encoder, "a" * (LONGEST - 2)).states.shape == (1, LONGEST, 16)
 
 
 def test_contrast_is_the_cosine_times_a_scale():
@@ -75,50 +72,3 @@ def test_contrast_is_the_cosine_times_a_scale():
     assert_close(contrast(a, b), cosines / 0.07)
     contrast.log_scale.data.fill_(10.0)
     assert_close(contrast(a, b), cosines * 100)
-
-
-def words_of(states: torch.Tensor, there: list[list[bool]]) -> Words:
-    return Words(states, torch.tensor(there))
-
-
-def test_cross_attention_by_hand():
-    """One head, written out: softmax(q k^T / sqrt(d)) v over the words that are there."""
-    g = torch.Generator().manual_seed(1)
-    layer = randomised(CrossAttention(8, 5, heads=1))
-    x, states = torch.randn(2, 8, 3, 3, generator=g), torch.randn(2, 4, 5, generator=g)
-    words = words_of(states, [[True] * 4, [True, True, False, False]])
-    expected = x.clone()
-    for i, count in ((0, 4), (1, 2)):
-        q = layer.to_q(layer.norm(x[i : i + 1])).flatten(2)[0].T  # (places, channels)
-        k, v = layer.to_kv(states[i, :count]).chunk(2, dim=1)
-        mixed = torch.softmax(q @ k.T / math.sqrt(8), dim=1) @ v
-        expected[i] += layer.to_out(mixed.T.reshape(1, 8, 3, 3))[0]
-    assert_close(layer(x, words), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_unet_sees_the_words_of_its_own_row_and_no_padding():
-    g = torch.Generator().manual_seed(2)
-    net = randomised(UNet(width=16, words_dim=6))
-    x_t, t = torch.randn(3, 1, 28, 28, generator=g), torch.tensor([1, 500, 1000])
-    states = torch.randn(3, 4, 6, generator=g)
-    there = [[True, True, False, False]] * 3
-    before = net(x_t, t, words_of(states, there))
-    padded = states.clone()
-    padded[:, 2:] = 100.0
-    assert_close(net(x_t, t, words_of(padded, there)), before, rtol=0, atol=1e-6)
-    other = states.clone()
-    other[1, 1] += 1
-    after = net(x_t, t, words_of(other, there))
-    assert_close(after[[0, 2]], before[[0, 2]], rtol=0, atol=1e-5)
-    assert (after[1] - before[1]).abs().max() > 1e-4
-
-
-def test_unet_wants_the_condition_it_was_built_for():
-    x_t, t = torch.zeros(1, 1, 28, 28), torch.ones(1, dtype=torch.int64)
-    words = words_of(torch.zeros(1, 2, 6), [[True, True]])
-    with pytest.raises(InputError, match="Words of length 6 .* got length 0 and Words of length 0"):
-        UNet(words_dim=6)(x_t, t)
-    with pytest.raises(InputError, match="Words of length 0 .* got length 0 and Words of length 6"):
-        UNet()(x_t, t, words)
-    with pytest.raises(InputError, match="a condition of length 4 .* got length 0 and Words of length 6"):
-        UNet(c_dim=4)(x_t, t, words)

@@ -1,4 +1,4 @@
-"""Other machines, imitated: the quick unit tests and every lesson that does not train, on CPUs that round otherwise.
+"""Other machines, imitated: quick unit tests and the lessons that do not train, rounded otherwise.
 
     python tests/other_machines/run.py             every environment: about half an hour
     python tests/other_machines/run.py plain       these only
@@ -18,36 +18,24 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANTED = Path(__file__).resolve().with_name("planted")
-TRAINING = ("03_train_a_ddpm", "05_noisy_classifier", "07_conditional_unet", "11_words")  # lessons that train
-QUICK = [
-    "tests",
-    "-m",
-    "not slow and not mutation and not grading and not network",
-    "--ignore",
-    "tests/book",
-    "--ignore",
-    "tests/mutation",
-]
-SHORT_TESTS = [
-    "tests/diffusion",
-    "tests/analytic",
-    "tests/verify",
-    "tests/training/test_checkpoints.py",
-    "tests/test_command_line.py",
-    "-m",
-    "not slow",
-]
-SHORT_LESSONS = ("00_start_here", "04_bayes", "12_beyond")
+# lessons that train
+TRAINING = ("03_train_a_ddpm", "05_noisy_classifier", "07_conditional_unet", "11_words")
+KINDS = "not slow and not mutation and not grading and not network"
+QUICK = ["tests", "-m", KINDS, "--ignore", "tests/book", "--ignore", "tests/mutation"]
+SHORT_PLACES = ["tests/diffusion", "tests/analytic", "tests/verify", "tests/commands"]
+SHORT_TESTS = [*SHORT_PLACES, "tests/training/test_checkpoints.py", "-m", "not slow"]
+SHORT_LESSONS = ("00_start_here", "04_bayes", "08_classifier_free")
 # MKL, ATen and oneDNN with the instructions that every CPU of the last twenty years has
 PLAIN = {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 
 
 def environments() -> dict[str, dict[str, str]]:
-    """What differs from this machine, by name: the plainest CPU, its own instruction sets, threads, one ulp of noise."""
+    """What differs here, by name: the plainest CPU, instruction sets, threads, one ulp of noise."""
     found = {"plain": PLAIN, "one-ulp": {"PYTHONPATH": str(PLANTED)}}
     capabilities = torch.cpu.get_capabilities()
     if capabilities.get("avx2"):
-        found["avx2"] = {"MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        found["avx2"] = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        found["avx2"]["MKL_CBWR"] = "AVX2"
     if capabilities.get("avx512_f"):
         found["avx512"] = {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
     for threads in (1, 2, 4):
@@ -58,7 +46,11 @@ def environments() -> dict[str, dict[str, str]]:
 def pytest_runs(short: bool) -> list[list[str]]:
     """What pytest is called with: unit tests, then lessons under strict nbval."""
     lessons = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    chosen = [path for path in lessons if (path.stem in SHORT_LESSONS if short else path.stem not in TRAINING)]
+    chosen = [
+        path
+        for path in lessons
+        if (path.stem in SHORT_LESSONS if short else path.stem not in TRAINING)
+    ]
     return [SHORT_TESTS if short else QUICK, ["--nbval", *map(str, chosen)]]
 
 
@@ -68,19 +60,20 @@ def is_green(changes: dict[str, str], short: bool, workers: str) -> bool:
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **changes}
     if "PYTHONPATH" in changes and given:
         environment["PYTHONPATH"] = os.pathsep.join([changes["PYTHONPATH"], given])
-    common = ["-q", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:cacheprovider"]
-    codes = [
-        subprocess.run([sys.executable, "-m", "pytest", *common, *run], cwd=ROOT, env=environment).returncode
-        for run in pytest_runs(short)
-    ]
+    common = ["-q", "-p", "no:cacheprovider", "--dist", "loadfile", "--no-loadscope-reorder"]
+    start = [sys.executable, "-m", "pytest", *common, "-n", workers]
+    runs = [[*start, *run] for run in pytest_runs(short)]
+    codes = [subprocess.run(run, cwd=ROOT, env=environment).returncode for run in runs]
     return not any(codes)
 
 
 def main() -> int:
     """Run what was asked for. 0: all green."""
     known = environments()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)} (default: all)")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    names = f"{', '.join(known)} (default: all)"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     parser.add_argument("--short", action="store_true", help="fewer tests and three lessons")
     parser.add_argument("--workers", default="2", help="tests at once (default 2)")
     options = parser.parse_args()
@@ -90,8 +83,9 @@ def main() -> int:
     results = {}
     for name in options.names or known:
         start = time.monotonic()
-        print(f"== {name}: {' '.join(f'{key}={value}' for key, value in known[name].items())}", flush=True)
-        results[name] = is_green(known[name], options.short, options.workers), time.monotonic() - start
+        print(f"== {name}:", *(f"{key}={value}" for key, value in known[name].items()), flush=True)
+        green = is_green(known[name], options.short, options.workers)
+        results[name] = green, time.monotonic() - start
     for name, (green, seconds) in results.items():
         print(f"{name:12s} {'green' if green else 'RED':6s} {seconds / 60:.1f} minutes")
     return 0 if all(green for green, _ in results.values()) else 1

@@ -15,15 +15,24 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 
 def on_another_machine(source: str) -> str:
-    """What a script prints where every float64 cosine, exponential, logarithm and every draw is off by one ulp."""
+    """What a script prints where every float64 cosine, exponential, logarithm and every draw is
+    off by one ulp.
+    """
     path = os.pathsep.join([str(PLANTED), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, "-c", source], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_one_ulp_makes_other_bits_and_the_same_schedule():
-    """The first edition compared schedules bit for bit: there every pair of models made on two machines was refused."""
+    """The first edition compared schedules bit for bit: there every pair of models made on two
+    machines was refused.
+    """
     source = """
 import torch
 here = torch.linspace(0.1, 1.5, 50, dtype=torch.float64)
@@ -67,7 +76,9 @@ def resolved(extra: str, version: str) -> subprocess.CompletedProcess:
 def test_the_tests_and_lessons_that_are_named_exist():
     """A folder that was renamed would leave the short run without tests."""
     names = runpy.run_path(str(ROOT / "tests" / "other_machines" / "run.py"))
-    folders = [word for word in (*names["QUICK"], *names["SHORT_TESTS"]) if word.startswith("tests")]
+    folders = [
+        word for word in (*names["QUICK"], *names["SHORT_TESTS"]) if word.startswith("tests")
+    ]
     lessons = [f"notebooks/{stem}.ipynb" for stem in (*names["SHORT_LESSONS"], *names["TRAINING"])]
     assert len(folders) >= 6
     assert not [path for path in (*folders, *lessons) if not (ROOT / path).exists()]

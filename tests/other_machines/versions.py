@@ -1,10 +1,11 @@
-"""The versions that pyproject.toml promises: the quick unit tests with the lowest and with the newest that there are.
+"""The versions that pyproject.toml promises: the quick unit tests with the lowest and the newest.
 
-    python tests/other_machines/versions.py            both: some minutes, and two environments of several GB in build/versions
-    python tests/other_machines/versions.py lowest     the lower bounds of the direct dependencies
+    python tests/other_machines/versions.py            both: some minutes
+    python tests/other_machines/versions.py lowest     lower bounds of the direct dependencies
     python tests/other_machines/versions.py newest     what an installer takes today
 
-On a machine without a GPU set UV_TORCH_BACKEND=cpu to get the small build of PyTorch.
+They leave two environments of several GB in build/versions. On a machine without a GPU set
+UV_TORCH_BACKEND=cpu to get the small build of PyTorch.
 """
 
 import os
@@ -23,9 +24,13 @@ def is_green(name: str) -> bool:
     place = ROOT / "build" / "versions" / name
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     uv = [sys.executable, "-m", "uv"]
-    install = [*uv, "pip", "install", "--python", python, "--resolution", RESOLUTION[name], "-e", ".[test,notebooks]"]
+    install = ["pip", "install", "--python", python, "--resolution", RESOLUTION[name]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for command in ([*uv, "venv", "--clear", place], install, [python, "-m", "pytest", "-q", "-n", "2", *QUICK]):
+    for command in (
+        [*uv, "venv", "--clear", place],
+        [*uv, *install, "-e", ".[test,notebooks]"],
+        [python, "-m", "pytest", "-q", "-n", "2", *QUICK],
+    ):
         if subprocess.run(command, cwd=ROOT, env=environment).returncode:
             return False
     return True

@@ -1,10 +1,11 @@
-"""The article's loops against the package's own samplers; the facade's schedulers against diffusers, where it is installed."""
+"""The article's loops against our samplers; its schedulers against diffusers, if installed."""
 
 from copy import deepcopy
 from functools import partial
 
 import pytest
 import torch
+from helpers import randomised
 from torch import nn
 from torch.testing import assert_close
 
@@ -28,7 +29,6 @@ from minidiff.teaching.article import (
 from minidiff.training.checkpoints import Checkpoint, load
 from minidiff.training.recipes import RECIPES
 from minidiff.training.sentences import to_tokens
-from tests.nets.test_nets import randomised
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +36,20 @@ def text_unet() -> Checkpoint:
     return load("text_unet")
 
 
-@pytest.mark.parametrize(("sentence", "negative"), [("a thick seven, slanted to the left", ""), ("7", "a thin eight")])
+@pytest.mark.parametrize(
+    ("sentence", "negative"), [("a thick seven, slanted to the left", ""), ("7", "a thin eight")]
+)
 def test_the_text_loop_is_classifier_free_guidance(text_unet, sentence, negative):
     """s = 1 + w; the loop's one batch of two against the package's two passes."""
-    x_T = start_noise(1, 3)
-    looped = text_to_image_loop(pipeline(text_unet, steps=10), x_T, sentence, guidance_scale=3.0, negative=negative)
-    ours = sample(cfg_text(text_unet, to_tokens([sentence]), 2.0, negative), x_T, text_unet.schedule, 10)
-    assert_close(looped, ours, rtol=0, atol=2e-3)  # float32, through ten steps
-    other = sample(cfg_text(text_unet, to_tokens([sentence]), 3.0, negative), x_T, text_unet.schedule, 10)
-    assert (looped - other).abs().max() > 0.05
+    x_T, tokens = start_noise(1, 3), to_tokens([sentence])
+    ten = pipeline(text_unet, steps=10)
+    looped = text_to_image_loop(ten, x_T, sentence, guidance_scale=3.0, negative=negative)
+    at_2, at_3 = (
+        sample(cfg_text(text_unet, tokens, w, negative), x_T, text_unet.schedule, 10)
+        for w in (2.0, 3.0)
+    )
+    assert_close(looped, at_2, rtol=0, atol=2e-3)  # float32, through ten steps
+    assert (looped - at_3).abs().max() > 0.05
 
 
 def test_hidden_states_are_padded_with_zeros_that_nobody_sees(text_unet):
@@ -60,17 +65,18 @@ def test_hidden_states_are_padded_with_zeros_that_nobody_sees(text_unet):
 
 
 def test_the_class_loop_by_hand():
-    """P1 with three steps, written out: the gradient is taken at the new image and its level, and added whole."""
+    """P1 with three steps: the gradient is taken at the new image and its t, and added whole."""
     schedule = cosine()
     net = randomised(RECIPES["ddpm"].build(10, schedule))["unet"].requires_grad_(False)
     classifier = randomised(NoisyClassifier())
     scheduler, x, y = DDIMScheduler(schedule, steps=3), start_noise(2, 0), torch.tensor([7, 3])
-    looped = class_guidance_loop(ArticleUNet(net), ArticleClassifier(classifier), scheduler, x, y, guidance_scale=0.5)
-    for t, below in ((1000, 667), (667, 333), (333, 0)):
+    networks = ArticleUNet(net), ArticleClassifier(classifier)
+    looped = class_guidance_loop(*networks, scheduler, x, y, guidance_scale=0.5)
+    for t, t_prev in ((1000, 667), (667, 333), (333, 0)):
         x = scheduler.step(net(x, torch.full((2,), t)), t, x).prev_sample
         at = x.clone().requires_grad_()
-        log_p = torch.log_softmax(classifier(at, torch.full((2,), below)), dim=1)[torch.arange(2), y].sum()
-        x = x + 0.5 * torch.autograd.grad(log_p, at)[0]
+        log_p = classifier(at, torch.full((2,), t_prev)).log_softmax(dim=1)
+        x = x + 0.5 * torch.autograd.grad(log_p[torch.arange(2), y].sum(), at)[0]
     assert_close(looped, x, rtol=0, atol=1e-6)
 
 
@@ -84,8 +90,12 @@ class Noisy(nn.Module):
 @pytest.mark.parametrize("schedule", [cosine(), linear()], ids=["cosine", "linear"])
 def test_schedulers_are_the_samplers(schedule):
     net, x_T = Noisy(), start_noise(2, 1)
-    ddim, ddpm = DDIMScheduler(schedule, 20, clip_sample=False), DDPMScheduler(schedule, generator(), clip_sample=False)
-    for scheduler, path in ((ddim, ddim_path(net, x_T, schedule, 20)), (ddpm, ancestral_path(net, x_T, schedule, generator()))):
+    ddim = DDIMScheduler(schedule, 20, clip_sample=False)
+    ddpm = DDPMScheduler(schedule, generator(), clip_sample=False)
+    for scheduler, path in (
+        (ddim, ddim_path(net, x_T, schedule, 20)),
+        (ddpm, ancestral_path(net, x_T, schedule, generator())),
+    ):
         x = x_T
         for t in scheduler.timesteps:
             x = scheduler.step(net(x, torch.full((2,), t)), t, x).prev_sample
@@ -109,10 +119,7 @@ def same_steps(ours, step_of_theirs) -> None:
 @pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("schedule", [cosine(), linear()], ids=["cosine", "linear"])
 def test_steps_are_those_of_diffusers(schedule, clip):
-    """50 DDIM steps, where diffusers must be told to make the noise anew after clipping, and all 1,000 DDPM steps.
-
-    Its tables are replaced by ours: they are float32, which alone costs 1e-5.
-    """
+    """50 DDIM steps and 1,000 DDPM steps. Our tables: theirs are float32, which costs 1e-5."""
     diffusers = pytest.importorskip("diffusers")
     settings = {"trained_betas": schedule.beta[1:].numpy(), "clip_sample": clip}
     ddim = diffusers.DDIMScheduler(**settings, timestep_spacing="trailing", set_alpha_to_one=True)
@@ -123,9 +130,11 @@ def test_steps_are_those_of_diffusers(schedule, clip):
     ours = DDIMScheduler(schedule, 50, clip)
     assert [t - 1 for t in ours.timesteps] == ddim.timesteps.tolist()
     same_steps(ours, partial(ddim.step, use_clipped_model_output=clip))
-    same_steps(DDPMScheduler(schedule, generator(), clip), partial(ddpm.step, generator=generator()))
+    ours = DDPMScheduler(schedule, generator(), clip)
+    same_steps(ours, partial(ddpm.step, generator=generator()))
 
 
 def test_sentences_are_encoded_where_the_encoder_is(text_unet):
     """meta stands for a GPU."""
-    assert ArticleTextEncoder(deepcopy(text_unet.net["text"]).to("meta")).text_encode("7").device.type == "meta"
+    encoder = ArticleTextEncoder(deepcopy(text_unet.net["text"]).to("meta"))
+    assert encoder.text_encode("7").device.type == "meta"

@@ -1,4 +1,4 @@
-"""Weights on disk: what is written comes back, and everything that does not fit is refused with a reason."""
+"""Weights on disk: what is written comes back, what does not fit is refused with a reason."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from minidiff.datasets.mnist import load_digits
 from minidiff.diffusion.schedule import cosine, linear
 from minidiff.symbols import InputError
 from minidiff.training import checkpoints
@@ -30,8 +31,8 @@ from minidiff.training.recipes import RECIPES
 
 def made(name="ddpm", schedule=None, data="d" * 64, classes=10) -> Checkpoint:
     torch.manual_seed(0)
-    metadata = {"recipe": RECIPES[name].metadata(), "classes": classes, "data_sha256": data, "seed": 0}
-    schedule = schedule or cosine()
+    metadata = {"recipe": RECIPES[name].metadata(), "classes": classes, "seed": 0}
+    metadata["data_sha256"], schedule = data, schedule or cosine()
     return Checkpoint(RECIPES[name].build(classes, schedule), schedule, metadata)
 
 
@@ -60,13 +61,11 @@ def test_half_precision_rounds_to_half_precision(file):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_shipped_weights(name):
-    """Small, of the shipped recipe, of the shipped data, with the metadata of the run inside."""
+def test_pretrained_weights(name):
+    """Small, of the recipe and data that are here, with the metadata of the run inside."""
     path = checkpoints.PRETRAINED / f"{name}.safetensors"
     assert path.stat().st_size < 3_500_000
     assert sum(file.stat().st_size for file in checkpoints.PRETRAINED.iterdir()) < 12_000_000
-    from minidiff.datasets.mnist import load_digits
-
     trained = load(name, data_sha256=load_digits("train").sha256)
     assert trained.metadata["recipe"] == json.loads(json.dumps(RECIPES[name].metadata()))
     assert trained.metadata["images_seen"] == RECIPES[name].steps * RECIPES[name].batch
@@ -74,7 +73,7 @@ def test_shipped_weights(name):
 
 
 def test_missing(tmp_path):
-    with pytest.raises(InputError, match="no such weights. Make them with: python -m minidiff train"):
+    with pytest.raises(InputError, match="no such weights. Make them with: python -m minidiff"):
         load("ddpm", tmp_path / "nothing.safetensors")
     with pytest.raises(InputError, match="no model 'gan'; there are ddpm"):
         load("gan")
@@ -107,7 +106,7 @@ def test_another_shape(tmp_path):
     trained = made()
     trained.net["unet"].net.conv_in = torch.nn.Conv2d(4, 40, 3)
     save(tmp_path / "w.safetensors", trained)
-    with pytest.raises(InputError, match=r"(?s)do not fit the recipe 'ddpm'.*unet.net.conv_in.weight"):
+    with pytest.raises(InputError, match=r"(?s)do not fit .* 'ddpm'.*unet.net.conv_in.weight"):
         load("ddpm", tmp_path / "w.safetensors")
 
 
@@ -121,7 +120,8 @@ def test_another_format_or_no_metadata(tmp_path, file):
     with pytest.raises(InputError, match="format 3 of minidiff's weights was expected, None came"):
         load("ddpm", tmp_path / "foreign.safetensors")
     with safe_open(file, "pt") as opened:
-        tensors, metadata = {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(opened.metadata()["minidiff"])  # noqa: SIM118
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        metadata = json.loads(opened.metadata()["minidiff"])
     save_file(tensors, file, metadata={"minidiff": json.dumps({**metadata, "format": 99})})
     with pytest.raises(InputError, match="format 3 .* 99 came"):
         load("ddpm", file)
@@ -129,7 +129,8 @@ def test_another_format_or_no_metadata(tmp_path, file):
 
 def test_a_schedule_that_is_missing_or_broken(file):
     with safe_open(file, "pt") as opened:
-        tensors, metadata = {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata()  # noqa: SIM118
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        metadata = opened.metadata()
     tensors["schedule.beta"] = tensors["schedule.beta"].clone()
     tensors["schedule.beta"][5] = -1
     save_file(tensors, file, metadata=metadata)
@@ -143,7 +144,7 @@ def test_a_schedule_that_is_missing_or_broken(file):
 
 def test_models_of_different_origin_do_not_guide_one_another():
     same_origin(made("ddpm"), made("classifier"))
-    with pytest.raises(InputError, match=r"ddpm and classifier have different noise schedules: cosine\(.*\) and linear\(.*\)\."):
+    with pytest.raises(InputError, match=r"different noise schedules: cosine\(.* and linear\("):
         same_origin(made("ddpm"), made("classifier", linear()))
     with pytest.raises(InputError, match="trained on different data sets"):
         same_origin(made("ddpm"), made("classifier", data="e" * 64))
@@ -169,7 +170,7 @@ def test_a_full_disk_leaves_the_old_file(file):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(InputError, match=r"not written \(File too large\). What was there before is untouched"):
+        with pytest.raises(InputError, match=r"not written \(File too large\). What was there"):
             save(file, made("evaluator"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -183,7 +184,7 @@ def test_files_can_be_read_by_others(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["no/such/folder/w.safetensors", "."])
-def test_a_path_that_cannot_be_written_is_told_before_the_work(tmp_path, path):
+def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path, path):
     with pytest.raises(InputError, match="cannot be written .* Name another file with --out"):
         check_writable(tmp_path / path)
 

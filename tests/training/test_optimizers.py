@@ -1,4 +1,4 @@
-"""Muon against its definition, written a second time; which weights it moves; its state, saved and restored."""
+"""Muon against its definition and torch's; which weights it moves; its state, restored."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from minidiff import settings
 from minidiff.diffusion.schedule import cosine
-from minidiff.training.optimizers import MatrixMuon, adamw, muon, restore, take_step, tensors_of
+from minidiff.training.optimizers import Muon, adamw, muon, restore, take_step, tensors_of
 from minidiff.training.recipes import RECIPES
 
 
@@ -20,17 +20,21 @@ def with_gradients(net: nn.Module, seed: int = 0) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("layer", [nn.Conv2d(6, 20, 3), nn.Linear(30, 12)], ids=["convolution", "matrix"])
-@pytest.mark.parametrize(("rounding", "error"), [("auto", 0.05), ("float32", 1e-3)])  # auto: bfloat16 where it is native
+@pytest.mark.parametrize(
+    "layer", [nn.Conv2d(6, 20, 3), nn.Linear(30, 12)], ids=["convolution", "matrix"]
+)
+# auto: bfloat16 where it is native
+@pytest.mark.parametrize(("rounding", "error"), [("auto", 0.05), ("float32", 1e-3)])
 def test_a_first_step_is_the_gradient_made_orthogonal(layer, rounding, error, monkeypatch):
-    """By the singular value decomposition: W <- (1 - lr wd) W - lr 0.2 sqrt(max(out, in)) U V^T, up to Newton-Schulz's error.
+    """W <- (1 - lr wd) W - lr 0.2 sqrt(max(out, in)) U V^T, by singular value decomposition.
 
-    Its five steps bring singular values into about [0.7, 1.2] only [Jordan 2024], so directions are exact and sizes are not.
+    Newton-Schulz brings singular values into about [0.7, 1.2] only [Jordan 2024], so directions
+    are exact and sizes are not.
     """
     monkeypatch.setattr(settings, "TRAINING_PRECISION", rounding)
     before = with_gradients(layer).weight.detach().clone().flatten(1)
     u, _, vh = torch.linalg.svd(layer.weight.grad.flatten(1), full_matrices=False)
-    take_step([MatrixMuon([layer.weight], weight_decay=0.1)], rate=0.01)
+    take_step([Muon([layer.weight], weight_decay=0.1)], rate=0.01)
     moved = (1 - 0.01 * 0.1) * before - layer.weight.detach().flatten(1)
     sizes = torch.diagonal(u.T @ moved @ vh.T) / (0.01 * 0.2 * math.sqrt(max(before.shape)))
     assert ((sizes > 0.6) & (sizes < 1.3)).all()
@@ -39,7 +43,7 @@ def test_a_first_step_is_the_gradient_made_orthogonal(layer, rounding, error, mo
 
 
 def test_float32_takes_the_steps_of_torch_s_muon(monkeypatch):
-    """Five steps with momentum and decay, a tall matrix and a wide one: the same up to torch's rounding to bfloat16."""
+    """Five steps with momentum and decay: the same up to torch's rounding to bfloat16."""
     for shape in ((20, 6), (6, 20)):
         g = torch.Generator().manual_seed(3)
         start, gradients = torch.randn(shape, generator=g), torch.randn(5, *shape, generator=g)
@@ -47,10 +51,12 @@ def test_float32_takes_the_steps_of_torch_s_muon(monkeypatch):
         for rounding in ("float32", "torch"):
             weight = nn.Parameter(start.clone())
             if rounding == "torch":
-                optimizer = torch.optim.Muon([weight], lr=0.0, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+                optimizer = torch.optim.Muon(
+                    [weight], lr=0.0, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+                )
             else:
                 monkeypatch.setattr(settings, "TRAINING_PRECISION", "float32")
-                optimizer = MatrixMuon([weight], weight_decay=0.1)
+                optimizer = Muon([weight], weight_decay=0.1)
             for i, gradient in enumerate(gradients):
                 weight.grad = gradient.clone()
                 take_step([optimizer], rate=0.01 * (i + 1))
@@ -64,16 +70,20 @@ def test_muon_moves_matrices_and_adamw_the_rest():
     net = RECIPES["unet"].build(10, cosine())
     matrices, rest = muon(net, 0.01)
     names = {parameter: name for name, parameter in net.named_parameters()}
-    by_muon = [names[weight] for weight in matrices.weights]
+    by_muon = [names[weight] for weight in matrices.param_groups[0]["params"]]
     by_adamw = [names[weight] for group in rest.param_groups for weight in group["params"]]
     assert sorted(by_muon + by_adamw) == sorted(names.values())
-    assert {"classes.table.weight", "unet.net.time_embedding.mlp.0.weight", "unet.net.time_embedding.condition.weight"} <= set(
-        by_adamw
-    )
-    assert {"unet.net.conv_in.weight", "unet.net.mixer.blocks.0.fc_in.weight", "unet.net.self_attention.to_qkv.weight"} <= set(
-        by_muon
-    )
-    assert all(names_parameter.ndim >= 2 for names_parameter in matrices.weights)
+    assert {
+        "classes.table.weight",
+        "unet.net.time_embedding.mlp.0.weight",
+        "unet.net.time_embedding.condition.weight",
+    } <= set(by_adamw)
+    assert {
+        "unet.net.conv_in.weight",
+        "unet.net.mixer.blocks.0.fc_in.weight",
+        "unet.net.self_attention.to_qkv.weight",
+    } <= set(by_muon)
+    assert all(names_parameter.ndim >= 2 for names_parameter in matrices.param_groups[0]["params"])
     before = {name: value.clone() for name, value in net.state_dict().items()}
     take_step(muon(with_gradients(net), 0.0), rate=0.01)
     assert all(not torch.equal(before[name], value) for name, value in net.named_parameters())

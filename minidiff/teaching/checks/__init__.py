@@ -1,4 +1,7 @@
-"""Checks of exercises: "correct", or the mistake by name. They decide by what an answer does, never by how it is written."""
+"""Checks of exercises: "correct", or the mistake by name.
+
+They decide by what an answer does, never by how it is written.
+"""
 
 from minidiff.teaching.checks.beyond import across, own_scale, respread
 from minidiff.teaching.checks.bugs import catches, caught

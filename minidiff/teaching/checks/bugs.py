@@ -1,4 +1,4 @@
-"""Checks of invariants (lesson 13): an invariant must hold for the right pieces and fail for the wrong one."""
+"""Checks of invariants (lesson 13), which hold for the right pieces and fail for a wrong one."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ Invariant = Callable[[Pieces], bool]
 
 
 def catches(name: str, answer: Invariant) -> str:
-    """ "correct" if answer(pieces) is True for the right pieces and False for those of MISTAKES[name]; else what is wrong.
+    """ "correct" if answer is True for the right pieces, False for MISTAKES[name]'s; else why not.
 
     Pieces that make the answer raise an error count as rejected, but the right ones must not.
     """
@@ -19,9 +19,13 @@ def catches(name: str, answer: Invariant) -> str:
     if isinstance(holds, str):
         return f"On the right pieces: {holds[0].lower()}{holds[1:]}"
     if not bool(holds.all()):
-        return "Your invariant rejects the right pieces: it asks for what need not be so, or its tolerance is too small."
+        return (
+            "Your invariant rejects the right pieces: it asks for what need not be so, or its "
+            "tolerance is too small."
+        )
     if not rejects(answer, name):
-        return f"Your invariant accepts the mistake: {MISTAKES[name].says}. Which number does the mistake change?"
+        which = "Which number does the mistake change?"
+        return f"Your invariant accepts the mistake: {MISTAKES[name].says}. {which}"
     return CORRECT
 
 

@@ -1,7 +1,7 @@
-"""How a check decides: by the result of an answer, beside the right one and those of known mistakes.
+"""How a check decides: by an answer's result, beside the right one and those of known mistakes.
 
-An answer may do anything: crash, never end, return nonsense, change its inputs (it gets copies), or draw random numbers. Each
-ends in a sentence, within SECONDS.
+An answer may do anything: crash, never end, return nonsense, change its inputs (it gets copies), or
+draw random numbers. Each ends in a sentence, within SECONDS.
 """
 
 import signal
@@ -17,7 +17,7 @@ SECONDS = 5.0  # longer than any check takes by a hundred times
 
 
 class TooLong(BaseException):
-    """The time of an answer is over. No Exception, so that an answer which catches all of those is stopped as well."""
+    """The time of an answer is over; no Exception, which an answer might catch."""
 
 
 def number(value: float) -> Tensor:
@@ -33,28 +33,34 @@ def normal(count: int) -> Float[Tensor, "count 4 3"]:
 def verdict(ask: Callable, right: object, mistakes: dict[str, object]) -> str:
     """ "correct", the sentence of the mistake whose result came, or what came instead.
 
-    ask() is called twice, with two states of torch's global random numbers. Results in float32 are compared as such.
+    ask() is called twice, with two states of torch's global random numbers. Results in float32 are
+    compared as such.
     """
     came, again = (attempt(ask, seed) for seed in (1, 2))
     if isinstance(came, str) or isinstance(again, str):
         return came if isinstance(came, str) else again
-    right, single = torch.as_tensor(right, dtype=torch.float64), came.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    right = torch.as_tensor(right, dtype=torch.float64)
+    single = came.dtype in (torch.float32, torch.float16, torch.bfloat16)
     if came.shape != right.shape:
         return f"The result has shape {tuple(came.shape)}; {tuple(right.shape)} was expected."
     if came.shape != again.shape or not torch.equal(came.nan_to_num(), again.nan_to_num()):
-        return "The result changes from call to call: use what you are given, and draw no random numbers of your own."
+        return (
+            "The result changes from call to call: use what you are given, and draw no random "
+            "numbers of your own."
+        )
     came, tolerance = came.double(), (1e-4, 1e-5) if single else (1e-6, 1e-9)
-    for text, wrong in {CORRECT: right, **mistakes}.items():
-        if torch.allclose(came, torch.as_tensor(wrong, dtype=torch.float64), rtol=tolerance[0], atol=tolerance[1]):
+    for text, known in {CORRECT: right, **mistakes}.items():
+        known = torch.as_tensor(known, dtype=torch.float64)
+        if torch.allclose(came, known, rtol=tolerance[0], atol=tolerance[1]):
             return text
     if bool(came.isnan().any()):
         return "The result holds NaN: a root or logarithm of a negative number, or 0 / 0."
-    worst = float((came - right).abs().max())
-    return f"Not yet: the largest difference is {worst:.3g}. Compare your line with the hint, term by term."
+    worst = f"the largest difference is {float((came - right).abs().max()):.3g}"
+    return f"Not yet: {worst}. Compare your line with the hint, term by term."
 
 
 def attempt(ask: Callable, seed: int = 1) -> Tensor | str:
-    """ask() as a tensor, or why there is none: in a sentence. The global random state stays as it was."""
+    """ask() as a tensor, or a sentence why there is none. The random state stays as it was."""
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -64,13 +70,14 @@ def attempt(ask: Callable, seed: int = 1) -> Tensor | str:
         came = came if isinstance(came, Tensor) else torch.as_tensor(came, dtype=torch.float64)
         return came.detach().cpu()
     except TooLong:
-        return f"Your function was stopped after {SECONDS:g} seconds: is there a loop that never ends?"
-    except (Exception, SystemExit) as error:  # whatever an answer raises, the learner is told and the notebook goes on
+        after = f"after {SECONDS:g} seconds"
+        return f"Your function was stopped {after}: is there a loop that never ends?"
+    except (Exception, SystemExit) as error:  # whatever it raises, the notebook goes on
         return f"Your function raised {type(error).__name__}: {error}"
 
 
 def limited(ask: Callable) -> object:
-    """ask(), or TooLong after SECONDS. In the main thread a signal stops it; elsewhere it is left behind in a thread."""
+    """ask(), or TooLong after SECONDS: stopped by a signal, or left behind in a thread."""
     if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGALRM, _stop)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)

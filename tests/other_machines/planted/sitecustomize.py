@@ -1,6 +1,8 @@
-"""A CPU that rounds otherwise, imitated: on Python's path, it moves float64 cos, exp, log and every randn by one ulp.
+"""A CPU that rounds otherwise, imitated: on Python's path, it moves float64 cos, exp, log and every
+randn by one ulp.
 
-The move is always the same, up, so that one machine still agrees with itself. 0 and infinity stay what they are.
+The move is always the same, up, so that one machine still agrees with itself. 0 and infinity stay
+what they are.
 """
 
 import importlib.abc
@@ -8,7 +10,10 @@ import sys
 
 
 def plant() -> None:
-    """Replace the four functions. Tensors that need a gradient keep it: a constant is added to them."""
+    """Replace the four functions.
+
+    Tensors that need a gradient keep it: a constant is added to them.
+    """
     import torch
 
     def moved(out: torch.Tensor) -> torch.Tensor:
@@ -37,7 +42,9 @@ def plant() -> None:
 
 
 class BeforeMinidiff(importlib.abc.MetaPathFinder):
-    """Plants as soon as minidiff is about to be imported, so that other programs on this path start as ever."""
+    """Plants as soon as minidiff is about to be imported, so that other programs on this path
+    start as ever.
+    """
 
     def find_spec(self, name, path=None, target=None):
         """Never finds anything."""
