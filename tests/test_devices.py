@@ -115,7 +115,7 @@ def test_every_loss_with_its_step_of_the_optimizer(name):
     optimizers = recipe.optimizers(net, recipe.weight_decay)
     draws = BatchRNG(torch.Generator().manual_seed(0))
     x_0 = torch.rand(N, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    y = recipe.asked(x_0, torch.arange(N), draws)
+    y = recipe.condition(x_0, torch.arange(N), draws)
     loss = recipe.loss(net, x_0.to(META), y.to(META), cosine(), draws)
     loss.backward()
     take_step(optimizers, 1e-3)

@@ -103,6 +103,7 @@ def test_the_source_that_a_lesson_shows_is_the_source_of_today(lesson):
         for name in re.findall(r"\bshow\(([\w.]+)\)", cell.source):
             shown = inspect.getsource(eval(name, world))
             assert shown in stored, f"{name} has changed: run this lesson again"
+            assert max(map(len, shown.splitlines())) <= 88, f"{name} is too wide for a page"
 
 
 def test_code_is_short_and_text_is_not_scarce(lesson):

@@ -22,7 +22,7 @@ set of images. A row for each:
   precision, recall    by k = 3 nearest neighbours: do the images look real; do they
               cover what is real
   diversity   mean distance of two images of one digit
-"real" rows are test images, the same number: the floor and the ceiling. An interrupted
+"real" rows are test images, the same number: the reference. An interrupted
 run goes on when the same command is given again, and the file is the same as that of a
 run in one piece. A file of other weights or settings is refused and left alone.
 """

@@ -1,6 +1,4 @@
-"""What samples are worth: do they show what was asked; how far are they from real images; how
-good, how varied?
-"""
+"""What samples are worth: the requested class, the distance to real images, quality, variety."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +14,7 @@ from minidiff.training.checkpoints import Checkpoint
 
 
 class ClassAccuracy(NamedTuple):
-    """The share of n images that show the class, and the mean confidence, each with a standard
-    error.
-    """
+    """The share of n images that show the class, the mean confidence, and their standard errors."""
 
     n: int
     accuracy: float
@@ -35,7 +31,7 @@ def class_accuracy(evaluator: Checkpoint, x_0: Images, y: Int[Tensor, " labels"]
     """
     if len(x_0) == 0 or len(x_0) != len(y):
         raise InputError(
-            f"The judge wants at least one image and one label each, got {len(x_0)} and {len(y)}."
+            f"At least one image and one label each are needed, got {len(x_0)} and {len(y)}."
         )
     p = _probabilities(evaluator, x_0)
     right, sure, n = int((p.argmax(dim=1) == y).sum()), p.max(dim=1).values.double(), len(y)
@@ -50,16 +46,9 @@ def confident(evaluator: Checkpoint, x_0: Images, above: float = 0.9) -> float:
 
 
 def background_noise(x_0: Images) -> float:
-    """The share of pixels in the four 3 x 3 corners that are not black (above -0.95): digits do
-    not reach there, noise does.
-    """
-    corners = torch.cat(
-        [
-            x_0[..., rows, columns]
-            for rows in (slice(3), slice(-3, None))
-            for columns in (slice(3), slice(-3, None))
-        ]
-    )
+    """The share of pixels above -0.95 in the four 3 x 3 corners, where no digit comes."""
+    ends = torch.tensor([0, 1, 2, -3, -2, -1])
+    corners = x_0[..., ends, :][..., ends]
     return float((corners > -0.95).double().mean())
 
 
@@ -85,22 +74,17 @@ def moments(features: Features) -> Moments:
 
 
 def enough(n: int, dim: int) -> None:
-    """Raises InputError unless there are more images than features: else their covariance has
-    not full rank.
-    """
+    """Raises InputError unless the covariance of n images in dim features can have full rank."""
     if n <= dim:
-        raise InputError(
-            f"A Frechet distance in {dim} features wants at least {dim + 1} images, got {n}."
-        )
+        wanted = f"A Frechet distance in {dim} features wants at least {dim + 1} images"
+        raise InputError(f"{wanted}, got {n}.")
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))   [Heusel 2017, eq. 6]
 
-    In the features of the evaluation classifier instead of Inception's.
-
-    The squared 2-Wasserstein distance of two normal distributions. It falls with n, so compare only
-    equal n, and say n.
+    In the features of the evaluation classifier instead of Inception's: the squared 2-Wasserstein
+    distance of two normal distributions. It falls with n, so compare only equal n, and say n.
     """
     values, vectors = torch.linalg.eigh(a.covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -110,22 +94,16 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return float(apart + a.covariance.trace() + b.covariance.trace() - 2 * both)
 
 
-def frechet_floor(train: Moments, real: Features, n: int) -> float:
-    """What real images get: the mean distance of disjoint sets of n test images to the training
-    images.
-    """
+def frechet_of_real(train: Moments, real: Features, n: int) -> float:
+    """The mean distance of disjoint sets of n real test images to the training images."""
     sets = [moments(piece) for piece in real.split(n) if len(piece) == n]
     if not sets:
-        raise InputError(
-            f"The floor wants at least one set of n = {n} test images, got {len(real)} in all."
-        )
+        raise InputError(f"A set of n = {n} test images is needed, got {len(real)} in all.")
     return sum(frechet_distance(one, train) for one in sets) / len(sets)
 
 
 class Manifold(NamedTuple):
-    """The union of balls around points, each as large as the distance to the k-th nearest other
-    point.
-    """
+    """The union of balls around points; a radius is the distance to the k-th nearest other one."""
 
     points: Features
     radii: Float[Tensor, " points"]
@@ -144,10 +122,9 @@ def manifold(points: Features, k: int = 3) -> Manifold:
 
 def precision_recall(real: Manifold, made: Manifold) -> tuple[float, float]:
     """(share of made inside real's manifold, share of real inside made's)
-    [Kynkaanniemi 2019, 1904.06991, eq. 2]
 
-    Precision asks whether samples look real, recall whether they cover what is real. Both depend on
-    the numbers of images, so compare only equal numbers.
+    [Kynkaanniemi 2019, 1904.06991, eq. 2]. Precision asks whether samples look real, recall whether
+    they cover what is real. Both depend on the numbers of images: compare only equal numbers.
     """
     apart = torch.cdist(made.points, real.points)  # (made, real)
     precision = (apart <= real.radii).any(dim=1).double().mean()
@@ -156,14 +133,13 @@ def precision_recall(real: Manifold, made: Manifold) -> tuple[float, float]:
 
 
 def diversity(features: Features, y: Int[Tensor, " labels"]) -> float:
-    """The mean distance of two images of one class, averaged over the classes in y: 0 if a class is
-    one picture, repeated.
+    """The mean distance of two images of one class, averaged over the classes in y.
 
     Raises InputError if a class has one image only.
     """
     groups = [features[y.cpu() == label] for label in y.cpu().unique()]
     if any(len(group) < 2 for group in groups):
-        raise InputError("Diversity wants at least two images of every class that was asked for.")
+        raise InputError("Diversity needs at least two images of every requested class.")
     return sum(float(torch.pdist(group).mean()) for group in groups) / len(groups)
 
 
@@ -178,14 +154,12 @@ def _in_pieces(f: Callable[[Images], Tensor], x_0: Images) -> Tensor:
     Raises InputError for NaN or infinite pixels.
     """
     if not bool(x_0.isfinite().all()):
-        raise InputError("The judge wants finite pixels, got NaN or infinity.")
+        raise InputError("Pixels must be finite, got NaN or infinity.")
     with torch.no_grad():
         return torch.cat([f(piece.clamp(-1, 1)) for piece in x_0.split(500)])
 
 
 def share_error(right: int, n: int) -> float:
-    """Standard error of a share: sqrt(p (1 - p) / n) with p = (right + 1) / (n + 2), so that n
-    of n is not error-free.
-    """
+    """sqrt(p (1 - p) / n), p = (right + 1) / (n + 2): n of n right is not error-free."""
     p = (right + 1) / (n + 2)
     return math.sqrt(p * (1 - p) / n)

@@ -12,7 +12,7 @@ from minidiff.evaluation.metrics import (
     Moments,
     features_of,
     frechet_distance,
-    frechet_floor,
+    frechet_of_real,
     manifold,
     moments,
 )
@@ -22,15 +22,13 @@ from minidiff.training.checkpoints import Checkpoint
 
 Rows = Int[Tensor, " rows"]
 MANIFOLD = 5_000  # training images whose balls are the real manifold in precision and recall
-REAL_SETS = 16  # sets of test images that a floor is the mean of, where there are so many
+REAL_SETS = 16  # sets of test images, where there are so many, whose mean is the reference
 
 
 class Reference(NamedTuple):
-    """The evaluation classifier; its features of training images (moments, manifold); test images,
-    shuffled, and their features.
+    """The evaluation classifier, and its features of training images and of shuffled test images.
 
-    Shuffled, because the two halves of the test set come from different writers: a set of
-    neighbours is only one of them.
+    Shuffled, because the two halves of the test set come from different writers.
     """
 
     evaluator: Checkpoint
@@ -43,36 +41,25 @@ class Reference(NamedTuple):
         """The Frechet distance of these images to all training images."""
         return frechet_distance(moments(features_of(self.evaluator, x_0)), self.train)
 
-    def floor(self, n: int) -> float:
-        """The Frechet distance that n real test images get, classes as they come: the measure of
-        unconditional samples.
-        """
-        return frechet_floor(self.train, self.test_features, n)
+    def real(self, n: int) -> float:
+        """What n real test images get, classes as they come: for unconditional samples."""
+        return frechet_of_real(self.train, self.test_features, n)
 
-    def balanced_floor(self, each: int) -> float:
-        """The same for `each` images of every class: the measure of digits that were asked for,
-        equally many of each.
+    def balanced_real(self, each: int) -> float:
+        """The same for `each` images of every class: for samples with as many of each.
 
-        It is lower (by half at n = 1,000), since nothing is left to chance in how often a class
-        comes.
+        It is lower (by half at n = 1,000): how often a class comes is not left to chance.
         """
-        sets = self.balanced_sets(each)
-        return sum(
-            frechet_distance(moments(self.test_features[rows]), self.train) for rows in sets
-        ) / len(sets)
+        sets = [moments(self.test_features[rows]) for rows in self.balanced_sets(each)]
+        return sum(frechet_distance(one, self.train) for one in sets) / len(sets)
 
     def balanced_sets(self, each: int) -> list[Rows]:
-        """Rows of disjoint sets of test images with `each` of every class, REAL_SETS at most.
-
-        Raises InputError for none.
-        """
+        """Disjoint sets of test images, `each` of every class. Raises InputError for none."""
         places = [(self.test.labels == label).nonzero()[:, 0] for label in range(self.test.classes)]
         rarest = min(len(rows) for rows in places)
         if rarest < each:
-            raise InputError(
-                f"There are not {each} real test images of every class, only {rarest} of one. "
-                "Take fewer images."
-            )
+            few = f"There are not {each} real test images of every class, only {rarest} of one"
+            raise InputError(f"{few}. Take fewer images.")
         count = min(REAL_SETS, rarest // each)
         return [
             torch.cat([rows[i * each : (i + 1) * each] for rows in places]) for i in range(count)
@@ -80,18 +67,12 @@ class Reference(NamedTuple):
 
 
 def reference(evaluator: Checkpoint) -> Reference:
-    """Made of the data set in use: all training images, the first MANIFOLD of them as manifold, all
-    test images.
-
-    Raises InputError unless the evaluation classifier was trained on it: it would see features that
-    are not there.
-    """
+    """Of the data set in use. Raises InputError unless the classifier was trained on it."""
     train, test = load_digits("train"), load_digits("test")
     if evaluator.metadata["data_sha256"] != train.sha256:
         raise InputError(
-            "The judge and the networks were trained on another data set than the one in use, "
-            "which samples are compared with. "
-            "Set MINIDIFF_DATA to the folder that they were trained on."
+            "The evaluation classifier was trained on another data set than the one in use, with "
+            "which samples are compared. Set MINIDIFF_DATA to the folder that it was trained on."
         )
     order = torch.randperm(len(test.labels), generator=torch.Generator().manual_seed(0))
     test = Digits(test.images[order], test.labels[order], test.sha256)

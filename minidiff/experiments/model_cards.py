@@ -33,7 +33,7 @@ LEVELS = (0, 100, 200, 300, 400, 500, 600, 700)
 def of_unet(unet: Checkpoint, by: Reference, n: int = N) -> dict:
     """CFG at w = 1 and w = 0: class accuracy, Frechet distance in units of real digits'."""
     y = torch.arange(10).repeat_interleave(n // 10).to(device())
-    found, floor = {}, by.balanced_floor(n // 10)
+    found, real = {}, by.balanced_real(n // 10)
     for w in (1.0, 0.0):
         x_0 = generate(lambda rows, w=w: cfg(unet, rows, w), y, unet.schedule, STEPS, seed=SEED)
         verdict = class_accuracy(by.evaluator, x_0, y)
@@ -41,7 +41,7 @@ def of_unet(unet: Checkpoint, by: Reference, n: int = N) -> dict:
             f"accuracy_w{w:g}": verdict.accuracy,
             f"accuracy_w{w:g}_error": verdict.accuracy_error,
         }
-        found[f"frechet_w{w:g}"] = round(by.frechet(x_0) / floor, 4)
+        found[f"frechet_w{w:g}"] = round(by.frechet(x_0) / real, 4)
     return found
 
 
@@ -64,7 +64,7 @@ def of_unconditional(x_0: Images, by: Reference) -> dict:
     found = {
         "confident": sure,
         "confident_error": share_error(round(sure * n), n),
-        "frechet": round(by.frechet(x_0) / by.floor(n), 4),
+        "frechet": round(by.frechet(x_0) / by.real(n), 4),
     }
     return {**found, "background_noise_percent": round(100 * background_noise(x_0), 4)}
 

@@ -1,5 +1,4 @@
-"""What sentences are worth: how well the contrastive encoder finds, and how well digits drawn from
-sentences follow them.
+"""What sentences are worth: how well the contrastive encoder finds, and prompt adherence.
 
 python -m minidiff.experiments.text_guidance FILE draws with the pretrained U-Net at several w and
 writes a row for each.
@@ -43,9 +42,7 @@ SCALES, N, STEPS, SEED = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), 1_000, 50, 0
 
 
 class Retrieval(NamedTuple):
-    """Shares of queries whose best match is right, in the order of ATTRIBUTES, both ways; and
-    how many queries there were.
-    """
+    """Shares of queries whose best match is right, in the order of ATTRIBUTES, both ways."""
 
     sentence_for_image: Float[Tensor, "4"]
     image_for_sentence: Float[Tensor, "4"]
@@ -54,11 +51,7 @@ class Retrieval(NamedTuple):
 
 
 def retrieval(text: Checkpoint, digits: Digits, n: int = 1_000) -> Retrieval:
-    """The first n images against all 270 full sentences: the best sentence for every image, the
-    best image for every sentence.
-
-    A sentence that is true of none of these images is not asked.
-    """
+    """The first n images against all 270 full sentences that are true of one of them, both ways."""
     x_0 = digits.x_0(slice(n))
     shown = describe(x_0, digits.labels[:n])
     there = (EVERY[:, None] == shown).all(dim=2).any(dim=1)
@@ -72,21 +65,15 @@ def retrieval(text: Checkpoint, digits: Digits, n: int = 1_000) -> Retrieval:
 
 def plainly(described: Described) -> list[str]:
     """One English sentence a row, always in the same form: "a bold, slim seven, leaning left"."""
-    return sentences(
-        described, torch.tensor([0.0] * 4 + [0.0, 0.0, 1.0, 0.0]).repeat(len(described), 1)
-    )
+    form = torch.tensor([0.0] * 4 + [0.0, 0.0, 1.0, 0.0])
+    return sentences(described, form.repeat(len(described), 1))
 
 
 def pairs(held_out: bool) -> Described:
-    """A digit and one end of its thickness or slant, nothing else said: the 10 that training
-    never saw, or the other 30.
-    """
+    """A digit and one end of its thickness or slant: the 10 that training never saw, or the 30."""
     rows = torch.full((40, len(ATTRIBUTES)), UNSAID)
-    for row, (digit, column, value) in zip(
-        rows,
-        torch.cartesian_prod(torch.arange(10), torch.tensor(STYLES), torch.tensor([0, 2])),
-        strict=True,
-    ):
+    every = torch.cartesian_prod(torch.arange(10), torch.tensor(STYLES), torch.tensor([0, 2]))
+    for row, (digit, column, value) in zip(rows, every, strict=True):
         row[0], row[column] = digit, value
     return rows[is_held_out(rows) == held_out]
 
@@ -98,11 +85,10 @@ def asked_for(held_out: bool, n: int) -> Described:
 
 
 class Row(NamedTuple):
-    """n images of pairs, as many of each, drawn at w or real: class accuracy, and for each style
-    how well it is met, with errors.
+    """n images of pairs, as many of each, drawn at w or real: prompt adherence, with errors.
 
-    in_bin: the share in the third that was asked for; real images: 1. shift: mean where the high
-    end was asked for minus mean where the low end was, in standard deviations of the data;
+    in_bin: the share in the requested third; real images: 1. shift: mean where the high end was
+    requested minus mean where the low end was, in standard deviations of the data;
     correlation: of the end and the measured number. Both count from the mean of the digit's
     training images, so that a digit which is thick by nature is no success.
     """
@@ -127,9 +113,7 @@ class Row(NamedTuple):
 
 
 class Ruler(NamedTuple):
-    """Every measure's mean for each digit of the training set, its standard deviation over all;
-    the evaluation classifier.
-    """
+    """Means of the measures for each digit of the training set, standard deviations over all."""
 
     means: Float[Tensor, "10 3"]
     spread: Float[Tensor, "3"]
@@ -145,19 +129,17 @@ def ruler(evaluator: Checkpoint) -> Ruler:
 
 
 def measured_row(by: Ruler, x_0: Images, asked: Described, name: str, w: float | str) -> Row:
-    """How well images follow what was asked: rows of `asked` name a digit and one end of one
-    style.
-    """
+    """Prompt adherence: rows of `asked` name a digit and one end of one style."""
     verdict = class_accuracy(by.evaluator, x_0, asked[:, 0].to(x_0.device))
     shown = strokes(x_0).cpu()
     found: list[float] = []
     for column in STYLES:
         named = asked[:, column] != UNSAID
         high = asked[named, column] == 2
-        from_mean = (shown[named, column - 1] - by.means[asked[named, 0], column - 1]) / by.spread[
-            column - 1
-        ]
-        hits = int((bins(shown[named])[:, column - 1] == asked[named, column]).sum())
+        measure = column - 1
+        from_mean = shown[named, measure] - by.means[asked[named, 0], measure]
+        from_mean = from_mean / by.spread[measure]
+        hits = int((bins(shown[named])[:, measure] == asked[named, column]).sum())
         found += [
             hits / len(high),
             share_error(hits, len(high)),
@@ -179,9 +161,7 @@ def drawn(text_unet: Checkpoint, asked: Described, w: float, seed: int = SEED) -
 def rows(
     text_unet: Checkpoint, by: Ruler, scales: tuple[float, ...] = SCALES, n: int = N
 ) -> Iterator[Row]:
-    """Real test images first (one that shows two pairs counts twice, in errors too), then every
-    w; held-out pairs, seen ones.
-    """
+    """Held-out pairs, then seen ones: real test images (for each pair they show), then every w."""
     test = load_digits("test")
     shown = describe(test.x_0(), test.labels)
     for held_out, name in ((True, "held out"), (False, "seen")):
@@ -189,13 +169,8 @@ def rows(
         fits = ((shown[:, None] == wanted) | (wanted == UNSAID)).all(dim=2)  # (images, pairs)
         # as many of every pair
         image = torch.cat([column.nonzero()[: int(fits.sum(dim=0).min()), 0] for column in fits.T])
-        yield measured_row(
-            by,
-            test.x_0(image).to(device()),
-            wanted.repeat_interleave(len(image) // len(wanted), 0),
-            name,
-            "real",
-        )
+        real, each = test.x_0(image).to(device()), len(image) // len(wanted)
+        yield measured_row(by, real, wanted.repeat_interleave(each, 0), name, "real")
         for w in scales:
             asked = asked_for(held_out, n)
             yield measured_row(by, drawn(text_unet, asked, w), asked, name, w)
@@ -250,9 +225,7 @@ def _shift(values: Tensor, high: Tensor) -> tuple[float, float]:
 
 
 def _correlation(values: Tensor, high: Tensor) -> tuple[float, float]:
-    """r, and its standard error where both ends are asked for equally often and values are
-    normal at each   [Tate 1954]
-    """
+    """r and its standard error: both ends equally often, normal values at each   [Tate 1954]"""
     r = float(torch.corrcoef(torch.stack([values, high.to(values.dtype)]))[0, 1])
     return r, (1 - r * r) * math.sqrt((1 - r * r / 2) / (len(values) - 2))
 

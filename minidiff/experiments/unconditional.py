@@ -62,7 +62,7 @@ Drawing = Callable[[Setting], Images]
 
 
 def drawing(network: str, by: Reference) -> Drawing:
-    """N images in a setting. Trains what is not shipped."""
+    """N images in a setting. Trains what is not there."""
     if network == "test":
         return lambda setting: by.test.x_0(slice(N)).to(device())
     of = stages(network)
@@ -77,7 +77,7 @@ def drawing(network: str, by: Reference) -> Drawing:
 def stages(network: str) -> dict[int, Denoiser]:
     """The network as eps(x_t, t), under 0, and its weaker ones under their numbers of steps.
 
-    Trains what is not shipped.
+    Trains what is not there.
     """
     if network == "full":
         nets = {0: load("ddpm").net, WEAK_OF_FULL: weakened(WEAK_OF_FULL, "ddpm").net}
@@ -120,7 +120,7 @@ def as_table(rows: list[dict]) -> str:
 def main(path: Path, *chosen: str) -> None:
     """Make the missing rows of the chosen networks; print each; then write the whole file."""
     rows, by = kept_rows(path), reference(load("evaluator"))
-    how = f"n = {N}; DDIM {STEPS} steps; seed 0; frechet in floors"
+    how = f"n = {N}; DDIM {STEPS} steps; seed 0; frechet over that of real digits"
     comment = f"python -m minidiff.experiments.unconditional {path.name}: {how}"
     for network in chosen or SETTINGS:
         there = [_place(row) for row in rows]

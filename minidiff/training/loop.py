@@ -62,7 +62,7 @@ def _step(state: TrainState, module: nn.Module, among: Processes) -> None:
     draws = BatchRNG(state.generator, *among)
     rows = draws.shard(state.next_rows())
     x_0 = to_pixels(state.digits.images[rows])
-    y = recipe.asked(x_0, state.digits.labels[rows], draws)
+    y = recipe.condition(x_0, state.digits.labels[rows], draws)
     with autocast(where, precision(where)):
         loss = module(x_0.to(where), y.to(where), draws)
     state.net.zero_grad()

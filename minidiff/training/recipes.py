@@ -77,13 +77,13 @@ class Recipe:
     ema_power: int = 10  # averages about the last tenth of the run
     digits: Callable[[Digits], Digits] = everything  # which of the images are trained on
     # the condition in a batch, made on the CPU
-    asked: Callable[[Images, Labels, BatchRNG], Conditions] = by_label
+    condition: Callable[[Images, Labels, BatchRNG], Conditions] = by_label
     # the pretrained weights of this name bring the text encoder, which is not trained
     frozen: str = ""
 
     def metadata(self) -> dict:
         """As plain JSON: functions by name, without what does nothing or the loss implies."""
-        unsaid = {"asked"} if self.threads else {"asked", "threads"}
+        unsaid = {"condition"} if self.threads else {"condition", "threads"}
         said = {key: value for key, value in asdict(self).items() if value not in ("", everything)}
         named = {key: getattr(value, "__name__", value) for key, value in said.items()}
         return {key: value for key, value in named.items() if key not in unsaid}
@@ -125,8 +125,8 @@ def build_text_unet(classes: int, schedule: NoiseSchedule) -> nn.ModuleDict:
 # Small batches give more updates in the same time. Muon's samples are nearer to real digits than
 # AdamW's after as many steps (ablations.csv); a step takes longer. 6,000 x 64 images: 6.4 epochs
 _DENOISER = {"optimizers": muon, "batch": 64, "peak_lr": 5e-3, "steps": 6_000}
-_SENTENCES = {"digits": without_held_out, "asked": by_sentence}
-_OR_NONE = {"digits": without_held_out, "asked": by_sentence_or_none, "frozen": "clip"}
+_SENTENCES = {"digits": without_held_out, "condition": by_sentence}
+_OR_NONE = {"digits": without_held_out, "condition": by_sentence_or_none, "frozen": "clip"}
 
 RECIPES = {
     recipe.name: recipe

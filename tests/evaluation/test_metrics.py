@@ -19,7 +19,7 @@ from minidiff.evaluation.metrics import (
     diversity,
     features_of,
     frechet_distance,
-    frechet_floor,
+    frechet_of_real,
     manifold,
     moments,
     precision_recall,
@@ -69,9 +69,9 @@ def test_standard_error_of_a_share():
 @pytest.mark.parametrize(
     ("x_0", "y", "message"),
     [
-        (torch.zeros(0, 1, 28, 28), torch.zeros(0, dtype=torch.int64), "at least one image"),
+        (torch.zeros(0, 1, 28, 28), torch.zeros(0, dtype=torch.int64), "At least one image"),
         (torch.zeros(3, 1, 28, 28), torch.zeros(2, dtype=torch.int64), "got 3 and 2"),
-        (torch.full((1, 1, 28, 28), math.nan), torch.zeros(1, dtype=torch.int64), "finite pixels"),
+        (torch.full((1, 1, 28, 28), math.nan), torch.zeros(1, dtype=torch.int64), "must be finite"),
     ],
 )
 def test_what_cannot_be_evaluated(x_0, y, message):
@@ -158,7 +158,7 @@ def test_background_noise_counts_corners_only():
 def test_diversity_is_a_mean_over_pairs_and_classes():
     features = torch.tensor([[0.0, 0], [3, 4], [0, 0], [7, 7], [7, 7]]).double()
     assert diversity(features, torch.tensor([0, 0, 0, 1, 1])) == pytest.approx((5 + 5 + 0) / 3 / 2)
-    with pytest.raises(InputError, match="at least two images of every class"):
+    with pytest.raises(InputError, match="at least two images of every requested class"):
         diversity(features, torch.tensor([0, 0, 0, 0, 1]))
 
 
@@ -230,8 +230,8 @@ def test_too_few_images_for_a_covariance_are_refused():
     found = moments(features)
     with pytest.raises(InputError, match="in 128 features wants at least 129 images, got 128"):
         moments(features[:128])
-    with pytest.raises(InputError, match="at least one set of n = 1000"):
-        frechet_floor(found, features, 1000)
+    with pytest.raises(InputError, match="A set of n = 1000 test images is needed"):
+        frechet_of_real(found, features, 1000)
 
 
 def test_real_digits_are_nearer_than_noise_and_the_evaluator_is_more_confident():

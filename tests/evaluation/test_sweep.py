@@ -156,13 +156,11 @@ def test_real_rows_are_disjoint_and_run_out(models, by):
         by.balanced_sets(900)
 
 
-def test_floors_are_what_real_images_get(by):
-    """Balanced sets are nearer than random ones of the same number; the floor is the mean of the
-    real rows' distances.
-    """
+def test_the_reference_is_what_real_images_get(by):
+    """The mean distance of the real rows; balanced sets are nearer than random ones."""
     rows = [by.frechet(by.test.x_0(chosen)) for chosen in by.balanced_sets(100)]
-    assert by.balanced_floor(100) == pytest.approx(sum(rows) / 8, rel=1e-3)
-    assert by.balanced_floor(100) < 0.75 * by.floor(1000)
+    assert by.balanced_real(100) == pytest.approx(sum(rows) / 8, rel=1e-3)
+    assert by.balanced_real(100) < 0.75 * by.real(1000)
     halves = [
         by.test.images[rows].float().mean().item() for rows in (slice(5000), slice(5000, 10_000))
     ]

@@ -78,7 +78,7 @@ def test_what_is_measured_is_drawn_with_this_eta(monkeypatch, eta):
     drawn, schedule, generator = [], cosine(), torch.Generator().manual_seed(model_cards.SEED)
     monkeypatch.setattr(model_cards, "confident", lambda evaluator, x_0: drawn.append(x_0) or 0.5)
     monkeypatch.setattr(Reference, "frechet", lambda by, x_0: 6.0)
-    monkeypatch.setattr(Reference, "floor", lambda by, n: 2.0)
+    monkeypatch.setattr(Reference, "real", lambda by, n: 2.0)
     samples = model_cards.unconditional_samples(lambda x_t, t: 0.9 * x_t, schedule, n=4, eta=eta)
     found = model_cards.of_unconditional(samples, NO_REFERENCE)
     assert (found["confident"], found["confident_error"], found["frechet"]) == (0.5, 0.25, 3.0)
