@@ -26,6 +26,16 @@ def drawn(path: str = "a.npz") -> np.ndarray:
     return np.load(path)["x"]
 
 
+def test_without_a_digit_every_class_of_the_weights_is_drawn(run):
+    """A user's own images may have three classes."""
+    known = load("unet")
+    net = RECIPES["unet"].build(3, known.schedule)
+    save("three.safetensors", known._replace(net=net, metadata={**known.metadata, "classes": 3}))
+    done = run("sample --weights three.safetensors --n 2 --steps 1 --out a.npz")
+    assert "2 x 0-2 by cfg" in done.out
+    assert np.load("a.npz")["y"].tolist() == [0, 0, 1, 1, 2, 2]
+
+
 def test_arrays_are_the_package_s_own_samples_and_the_same_twice(run):
     for name in ("a.npz", "b.npz"):
         done = run(f"sample --digit 3,7-8 --n 2 --w 2 --steps 4 --seed 5 --out {name}")
