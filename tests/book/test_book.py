@@ -32,7 +32,6 @@ def test_every_page_loads_from_a_file_without_an_error_or_an_outside_request(sit
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_s_formulas_are_set_and_its_pictures_are_there(site, desk, lesson):
     desk.open((site / "notebooks" / f"{lesson.stem}.html").as_uri())
-    desk.until("window.MathJax && MathJax.startup && MathJax.startup.promise")
     desk.until("document.querySelector('mjx-container')")
     desk.awaited("{ await MathJax.startup.promise; await document.fonts.ready; }")
     assert desk.js("return document.querySelectorAll('mjx-container').length") > 5
