@@ -101,9 +101,11 @@ def test_the_small_world_is_the_exact_one(page, s):
         return { world: m.WORLD, end, p, l }; }"""
     x = torch.linspace(-3, 3, 25, dtype=torch.float64)[:, None]
     came = page.awaited(script, x.flatten().tolist(), s)
-    parts = {key: torch.tensor(v, dtype=torch.float64) for key, v in came["world"].items()}
-    means, variances = parts["means"][:, None], parts["variances"][:, None]
-    world = md.GaussianMixture(means, variances, parts["weights"], torch.arange(3), md.cosine())
+    names = ("means", "variances", "weights")
+    parts = [torch.tensor(came["world"][name], dtype=torch.float64) for name in names]
+    means, variances, weights = parts
+    columns = means[:, None], variances[:, None]
+    world = md.GaussianMixture(*columns, weights, torch.arange(3), md.cosine())
     eps = md.classifier_free(world.eps(2), world.eps(), w=s - 1)
     end = md.final_sample(md.ddim_path(eps, x, md.cosine(), 40))[:, 0]
     clean = torch.zeros(len(x), dtype=torch.long)
