@@ -47,7 +47,10 @@ def diffusers_unet() -> nn.Module:
 
 
 def lucidrains_unet() -> nn.Module:
-    """The Unet of denoising_diffusion_pytorch for 28 x 28, about as large; unconditional."""
+    """The Unet of denoising_diffusion_pytorch for 28 x 28, about as large; unconditional.
+
+    It wants a torchvision built for this torch, so it is measured where it is installed already.
+    """
     from denoising_diffusion_pytorch import Unet
 
     return Timed(Unet(dim=24, dim_mults=(1, 2, 4), channels=1)).to(device())
