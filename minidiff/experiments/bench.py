@@ -35,7 +35,6 @@ class Mode(NamedTuple):
     name: str
     precision: str
     compiled: bool = False
-    channels_last: bool = False
 
 
 class Speed(NamedTuple):
@@ -57,28 +56,26 @@ def modes() -> list[Mode]:
     best = "bfloat16" if bfloat16_is_native(device()) else "float32"
     plain = [Mode("float32", "float32")]
     plain += [Mode("bfloat16", "bfloat16")] if best == "bfloat16" else []
-    compiled = Mode(f"{best} compiled", best, compiled=True)
-    return [*plain, compiled, compiled._replace(name=f"{compiled.name} NHWC", channels_last=True)]
+    return [*plain, Mode(f"{best} compiled", best, compiled=True)]
 
 
-def measured(call: Callable[[], object]) -> tuple[float, float]:
+def measured(call: Callable[[], object], seconds: float | None = None) -> tuple[float, float]:
     """The median seconds of a call, and their interquartile range over it."""
     threads = torch.get_num_threads()
     timer = Timer("call()", globals={"call": call}, num_threads=threads)
-    taken = timer.blocked_autorange(min_run_time=SECONDS)
+    taken = timer.blocked_autorange(min_run_time=seconds or SECONDS)
     return taken.median, taken.iqr / taken.median
 
 
 def speed(network: str, mode: Mode) -> Speed:
     """Bare training steps (AdamW, one batch again and again), and passes without gradients."""
     torch._dynamo.reset()
-    layout = torch.channels_last if mode.channels_last else torch.contiguous_format
-    net = NETWORKS[network]().to(memory_format=layout)
+    net = NETWORKS[network]()
     parameters = sum(p.numel() for p in net.parameters())
     if mode.compiled:
         net.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    x_t = start_noise(BATCH, 0).to(device(), memory_format=layout)
+    x_t = start_noise(BATCH, 0).to(device())
     t, noise = torch.arange(1, BATCH + 1, device=device()), torch.randn_like(x_t)
 
     def train_once() -> None:
@@ -135,7 +132,7 @@ def peak(precision: str) -> float:
                 conv = nn.Conv2d(channels, channels, 3, padding=1).to(**how)
                 x = torch.randn(BATCH, channels, size, size).to(**how)
                 with torch.no_grad():
-                    taken, _ = measured(lambda conv=conv, x=x: conv(x))
+                    taken, _ = measured(lambda conv=conv, x=x: conv(x), seconds=0.3)
                 best = max(best, 2 * 9 * channels**2 * size**2 * BATCH / taken / 1e9)
     return best
 
