@@ -24,7 +24,7 @@ KINDS = "not slow and not mutation and not grading and not network"
 QUICK = ["tests", "-m", KINDS, "--ignore", "tests/book", "--ignore", "tests/mutation"]
 SHORT_PLACES = ["tests/diffusion", "tests/analytic", "tests/verify", "tests/commands"]
 SHORT_TESTS = [*SHORT_PLACES, "tests/training/test_checkpoints.py", "-m", "not slow"]
-SHORT_LESSONS = ("00_start_here", "04_bayes", "08_classifier_free")
+SHORT_LESSONS = ("00_start_here", "02_predicting_the_noise", "04_bayes")
 # MKL, ATen and oneDNN with the instructions that every CPU of the last twenty years has
 PLAIN = {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 
