@@ -15,14 +15,14 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's: the steepest at 0, so fiv
 
 
 class Muon(torch.optim.Optimizer):
-    """W <- (1 - lr decay) W - 0.2 sqrt(longer side) lr U V^T, where U S V^T is the momentum of the
-    gradient   [Jordan 2024, kellerjordan.github.io/posts/muon]
+    """W <- (1 - lr decay) W - 0.2 sqrt(longer side) lr U V^T, with U S V^T the momentum
 
-    Made orthogonal, directions in which the gradient is small learn as fast as those in which it is
-    large. 0.2 sqrt(longer side) makes a step as large as AdamW's [Liu 2025, 2502.16982, eq. 4], so
-    that one learning rate serves both. A convolution's (out, in, 3, 3) is the matrix (out, 9 in).
-    torch.optim.Muon does the same weight by weight, and always in bfloat16; here weights of one
-    shape, wide or tall, are one batch of matrices, in the precision of training.
+    [Jordan 2024, kellerjordan.github.io/posts/muon]. Made orthogonal, directions in which the
+    gradient is small learn as fast as those in which it is large. 0.2 sqrt(longer side) makes a
+    step as large as AdamW's [Liu 2025, 2502.16982, eq. 4], so that one learning rate serves both.
+    A convolution's (out, in, 3, 3) is the matrix (out, 9 in). torch.optim.Muon does the same weight
+    by weight, and always in bfloat16; here weights of one shape, wide or tall, are one batch of
+    matrices, in the precision of training.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 by_shape.setdefault(tuple(sorted(weight.flatten(1).shape)), []).append(weight)
             for (_, longer), weights in by_shape.items():
-                directions = orthogonal(torch.stack([_wide(m) for m in self._momenta(weights)]))
+                momenta = self._momenta(weights, group["momentum"])
+                directions = orthogonal(torch.stack([_wide(momentum) for momentum in momenta]))
                 steps = [
                     (step if _is_wide(weight) else step.mT).reshape(weight.shape)
                     for step, weight in zip(directions, weights, strict=True)
@@ -46,9 +47,8 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(weights, steps, alpha=-group["lr"] * 0.2 * math.sqrt(longer))
 
-    def _momenta(self, weights: list[nn.Parameter]) -> tuple[Tensor, ...]:
+    def _momenta(self, weights: list[nn.Parameter], beta: float) -> tuple[Tensor, ...]:
         """Nesterov's, after these gradients."""
-        beta = self.defaults["momentum"]
         gradients = [weight.grad for weight in weights]
         momenta = [
             self.state[weight].setdefault("momentum", torch.zeros_like(weight))

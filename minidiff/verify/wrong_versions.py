@@ -47,7 +47,7 @@ def _share(world: World) -> Tensor:
     return world.log_y(world.x_t).exp()[:, None]  # p(y|x_t)
 
 
-def _clean_guess(world: World, y: Labels | None = None) -> Points:
+def _clean_prediction(world: World, y: Labels | None = None) -> Points:
     return world.mixture.x_0(world.x_t, world.t, y)
 
 
@@ -90,12 +90,12 @@ BAYES: Tensors = {
         c.of_x + c.of_y - c.log_prior[:, None]
     ),
     "the gradient of class 0, whatever y is": lambda c: c.of_x + c.of_class_0,
-    "a classifier of clean images, not told t": lambda c: c.of_x + c.of_clean,
+    "a classifier of clean images, without t": lambda c: c.of_x + c.of_clean,
 }
 NO_CONSTANT: Tensors = {
     "p(y|x_t) taken for p(y)": lambda c: c.of_y,
     "class 0's p(y|x_t), whatever y is": lambda c: c.of_class_0 - c.of_y,
-    "a classifier of clean images, not told t": lambda c: c.of_clean - c.of_y,
+    "a classifier of clean images, without t": lambda c: c.of_clean - c.of_y,
 }
 NOISE_AND_SCORE: Tensors = {
     "the sign: +": lambda c: c.eps_uncond / c.root,
@@ -105,11 +105,11 @@ NOISE_AND_SCORE: Tensors = {
     "abar_{t-1} for abar_t": lambda c: -c.eps_uncond / _root_before(c).clamp(min=1e-9),
 }
 TWEEDIE: Tensors = {
-    "x_0 taken for eps": lambda c: -_clean_guess(c) / c.root,
-    "sqrt(abar_t) left out in front of x_0": lambda c: -(c.x_t - _clean_guess(c)) / c.root**2,
-    "the root: 1 - abar_t once": lambda c: -(c.x_t - _signal(c) * _clean_guess(c)) / c.root,
+    "x_0 taken for eps": lambda c: -_clean_prediction(c) / c.root,
+    "sqrt(abar_t) left out in front of x_0": lambda c: -(c.x_t - _clean_prediction(c)) / c.root**2,
+    "the root: 1 - abar_t once": lambda c: -(c.x_t - _signal(c) * _clean_prediction(c)) / c.root,
     "E[x_0 | x_t, y] for E[x_0 | x_t]": lambda c: (
-        -(c.x_t - _signal(c) * _clean_guess(c, c.y)) / c.root**2
+        -(c.x_t - _signal(c) * _clean_prediction(c, c.y)) / c.root**2
     ),
 }
 
@@ -136,7 +136,7 @@ CLASSIFIER_GUIDED = _scores(
         "the gradient of class 0, whatever y is": lambda c, w: (
             c.eps_uncond - c.root * w * c.of_class_0
         ),
-        "a classifier of clean images, not told t": lambda c, w: (
+        "a classifier of clean images, without t": lambda c, w: (
             c.eps_uncond - c.root * w * c.of_clean
         ),
     }

@@ -3,30 +3,30 @@
 LOSS = """
 def cfg_loss(net, x_0, y, t, eps, u, abar, null, p):
     a = abar[{level}].view(-1, *[1] * (x_0.ndim - 1))
-    guess = net({seen}, t, {told})
+    eps_hat = net({seen}, t, {label})
     return {loss}
 """
 LOSS_RIGHT = {
     "level": "t",
     "seen": "a.sqrt() * x_0 + (1 - a).sqrt() * eps",
-    "told": "torch.where(u < p, null, y)",
-    "loss": "((guess - eps) ** 2).mean()",
+    "label": "torch.where(u < p, null, y)",
+    "loss": "((eps_hat - eps) ** 2).mean()",
 }
 FREE = """
 def free(net, y, null, w):
     def eps_bar(x_t, t):
-        told, plain = net(x_t, t, y), net(x_t, t, torch.full_like(y, {null}))
+        cond, uncond = net(x_t, t, y), net(x_t, t, torch.full_like(y, {null}))
         return {value}
     return eps_bar
 """
 BOTH = """
 def both(net, y_1, y_2, null, s_1, s_2):
     def eps_bar(x_t, t):
-        one, two, plain = (net(x_t, t, y) for y in (y_1, y_2, torch.full_like(y_1, null)))
+        one, two, uncond = (net(x_t, t, y) for y in (y_1, y_2, torch.full_like(y_1, null)))
         return {}
     return eps_bar
 """
-WAYS = "s_1 * (one - plain) + s_2 * (two - plain)"
+WAYS = "s_1 * (one - uncond) + s_2 * (two - uncond)"
 FRECHET = """
 def frechet(a, b):
     m, A, B = a.mean(0) - b.mean(0), torch.cov(a.T), torch.cov(b.T)
@@ -60,32 +60,32 @@ RIGHT = {
         loss(),
         """
 def cfg_loss(net, x_0, y, t, eps, u, abar, null, p):
-    told = y.clone()
-    told[u < p] = null
+    label = y.clone()
+    label[u < p] = null
     rows = zip(abar[t], x_0, eps)
     x_t = torch.stack([a**0.5 * x + (1 - a) ** 0.5 * e for a, x, e in rows])
-    return torch.nn.functional.mse_loss(net(x_t, t, told), eps)
+    return torch.nn.functional.mse_loss(net(x_t, t, label), eps)
 """,
         loss(
             loss="((torch.where((u < p).view(a.shape), net(x_t, t, torch.full_like(y, null)), "
             "net(x_t, t, y)) - eps) ** 2).mean()"
-        ).replace("    guess", "    x_t = a.sqrt() * x_0 + (1 - a).sqrt() * eps\n    guess"),
+        ).replace("    eps_hat", "    x_t = a.sqrt() * x_0 + (1 - a).sqrt() * eps\n    eps_hat"),
     ],
     "a4_free": [
-        free("plain + (1 + w) * (told - plain)"),
+        free("uncond + (1 + w) * (cond - uncond)"),
         """
 def free(net, y, null, w):
     def eps_bar(x_t, t):
         labels = torch.cat([y, torch.full_like(y, null)])
         both = net(torch.cat([x_t, x_t]), torch.cat([t, t]), labels)
-        cond, nothing = both.chunk(2)
-        return cond + w * (cond - nothing)
+        cond, uncond = both.chunk(2)
+        return cond + w * (cond - uncond)
     return eps_bar
 """,
     ],
     "a4_both": [
-        BOTH.format(f"plain + {WAYS}"),
-        BOTH.format("s_1 * one + s_2 * two + (1 - s_1 - s_2) * plain"),
+        BOTH.format(f"uncond + {WAYS}"),
+        BOTH.format("s_1 * one + s_2 * two + (1 - s_1 - s_2) * uncond"),
     ],
     "a5_frechet": [
         FRECHET.format(f"m @ m + {TRACES} - 2 * root"),
@@ -118,43 +118,54 @@ def recall(real, made, k):
 
 WRONG = {
     "a4_loss": [
-        (loss(told="y"), "No label is dropped"),
-        (loss(told="torch.where(u[0] < p, null, y)"), "One coin for the whole batch"),
-        (loss(told="torch.where(u < p, 0, y)"), "which is a digit"),
+        (loss(label="y"), "No label is dropped"),
+        (loss(label="torch.where(u[0] < p, null, y)"), "One coin for the whole batch"),
+        (loss(label="torch.where(u < p, 0, y)"), "which is a digit"),
         (loss(level="t - 1"), "read the table at t - 1"),
-        (loss(told="torch.where(u < p, y, null)"), "You keep a share p"),
+        (loss(label="torch.where(u < p, y, null)"), "You keep a share p"),
         (loss(seen="x_0"), "sees clean images"),
-        (loss(loss="((guess - x_0) ** 2).mean()"), "the noise, not x_0"),
-        (loss(loss="((guess - eps) ** 2).sum()"), "That is a sum"),
-        (loss(loss="((guess - eps) ** 2).flatten(1).sum(1).mean()"), "the mean of each row's sum"),
-        (loss(told="y.masked_fill_(u < p, null)"), "You change the labels"),
+        (loss(loss="((eps_hat - x_0) ** 2).mean()"), "the noise, not x_0"),
+        (loss(loss="((eps_hat - eps) ** 2).sum()"), "That is a sum"),
+        (
+            loss(loss="((eps_hat - eps) ** 2).flatten(1).sum(1).mean()"),
+            "the mean of each row's sum",
+        ),
+        (loss(label="y.masked_fill_(u < p, null)"), "You change the labels"),
     ],
     "a4_free": [
-        (free("plain + w * (told - plain)"), "w stands where the scale"),
+        (free("uncond + w * (cond - uncond)"), "w stands where the scale"),
         (
-            free("torch.cat([told[..., :3] + w * (told - plain)[..., :3], told[..., 3:]], dim=-1)"),
+            free(
+                "torch.cat([cond[..., :3] + w * (cond - uncond)[..., :3], cond[..., 3:]], dim=-1)"
+            ),
             "Only the first half",
         ),
-        (free("(1 + w) * told - w * plain", null="0"), "Label 0 is a digit"),
-        (free("(1 + w) * told + w * plain"), "null is subtracted"),
-        (free("(1 + w) * plain - w * told"), "the wrong way round"),
-        (free("told - w * (told - plain)"), "walk away from y"),
-        (free("w * told - w * plain"), "The factors must sum to 1"),
-        (free("(1 + w) * told - plain"), "w is missing in front of null"),
-        (free("told"), "Nothing is guided yet"),
-        (free("plain"), "unconditional prediction"),
-        (free("told if w <= 0 else (1 + w) * told - w * plain"), "For w < 0 the formula holds too"),
+        (free("(1 + w) * cond - w * uncond", null="0"), "Label 0 is a digit"),
+        (free("(1 + w) * cond + w * uncond"), "null is subtracted"),
+        (free("(1 + w) * uncond - w * cond"), "the wrong way round"),
+        (free("cond - w * (cond - uncond)"), "walk away from y"),
+        (free("w * cond - w * uncond"), "The factors must sum to 1"),
+        (free("(1 + w) * cond - uncond"), "w is missing in front of null"),
+        (free("cond"), "Nothing is guided yet"),
+        (free("uncond"), "unconditional prediction"),
+        (
+            free("cond if w <= 0 else (1 + w) * cond - w * uncond"),
+            "For w < 0 the formula holds too",
+        ),
     ],
     "a4_both": [
-        (BOTH.format(f"2 * plain + {WAYS}"), "is added once"),
+        (BOTH.format(f"2 * uncond + {WAYS}"), "is added once"),
         (BOTH.format(WAYS), "start from it"),
         (BOTH.format("s_1 * one + s_2 * two"), "null gets 1 - s_1 - s_2"),
         (
-            BOTH.format("plain + (1 + s_1) * (one - plain) + (1 + s_2) * (two - plain)"),
+            BOTH.format("uncond + (1 + s_1) * (one - uncond) + (1 + s_2) * (two - uncond)"),
             "no 1 + in front",
         ),
-        (BOTH.format(f"plain + ({WAYS}) / 2"), "the mean of two guided predictions"),
-        (BOTH.format("plain + s_2 * (one - plain) + s_1 * (two - plain)"), "the wrong way round"),
+        (BOTH.format(f"uncond + ({WAYS}) / 2"), "the mean of two guided predictions"),
+        (
+            BOTH.format("uncond + s_2 * (one - uncond) + s_1 * (two - uncond)"),
+            "the wrong way round",
+        ),
         (BOTH.format("one + s_2 * (two - one)"), "from one condition to the other"),
     ],
     "a5_frechet": [

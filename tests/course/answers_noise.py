@@ -17,26 +17,26 @@ Z = "(t > 1) * z"
 LOSS = """
 def noisy_loss(classifier, x_0, y, t, eps, abar):
     a = abar[{level}].view(-1, *[1] * (x_0.ndim - 1))
-    logits = classifier({seen}, {told})
+    logits = classifier({seen}, {given_t})
     return {loss}
 """
 LOSS_RIGHT = {
     "level": "t",
     "seen": "a.sqrt() * x_0 + (1 - a).sqrt() * eps",
-    "told": "t",
+    "given_t": "t",
     "loss": "torch.nn.functional.cross_entropy(logits, y)",
 }
 READ = """
 def accuracy_at(classifier, x_0, y, t, eps, abar):
     a = abar[{level}]
     x_t = {seen}
-    p = (classifier(x_t, torch.full((len(y),), {told})).argmax(1) == y).double().mean()
+    p = (classifier(x_t, torch.full((len(y),), {given_t})).argmax(1) == y).double().mean()
     return {back}
 """
 READ_RIGHT = {
     "level": "t",
     "seen": "a ** 0.5 * x_0 + (1 - a) ** 0.5 * eps",
-    "told": "t",
+    "given_t": "t",
     "back": "p, (p * (1 - p) / len(y)) ** 0.5",
 }
 LOG = "log_prob_of = lambda classifier, y: lambda x_t, t: {}"
@@ -242,9 +242,9 @@ WRONG = {
     ],
     "a3_loss": [
         (loss(seen="x_0"), "sees clean images: noise"),
-        (loss(told="0 * t"), "told t = 0"),
+        (loss(given_t="0 * t"), "told t = 0"),
         (loss(level="t - 1"), "read the table at t - 1"),
-        (loss(seen="x_0", told="0 * t"), "an ordinary classifier"),
+        (loss(seen="x_0", given_t="0 * t"), "an ordinary classifier"),
         (
             loss(loss="torch.nn.functional.cross_entropy(logits, y, reduction='sum')"),
             "That is the sum over the batch",
@@ -254,7 +254,7 @@ WRONG = {
         (loss(level="t[:1].expand(len(t))"), "the level of the first"),
     ],
     "a3_accuracy": [
-        (read(told="0"), "told t = 0"),
+        (read(given_t="0"), "told t = 0"),
         (read(seen="x_0"), "sees clean images"),
         (read(level="t - 1"), "read the table at t - 1"),
         (read(back="p, p * (1 - p) / len(y)"), "The root is missing"),

@@ -65,6 +65,26 @@ def test_float32_takes_the_steps_of_torch_s_muon(monkeypatch):
         assert (moved[0] - moved[1]).norm() > 0
 
 
+def test_weights_of_one_shape_step_as_each_would_alone(monkeypatch):
+    """A wide matrix, a tall one and a convolution, gradients of very different size."""
+    monkeypatch.setattr(settings, "TRAINING_PRECISION", "float32")
+    g = torch.Generator().manual_seed(5)
+    starts = [torch.randn(shape, generator=g) for shape in ((6, 20), (20, 6), (6, 5, 2, 2))]
+    gradients = [10**k * torch.randn(start.shape, generator=g) for k, start in enumerate(starts)]
+
+    def moved(chosen: list[int]) -> list[torch.Tensor]:
+        weights = [nn.Parameter(starts[i].clone()) for i in chosen]
+        for i, weight in zip(chosen, weights, strict=True):
+            weight.grad = gradients[i].clone()
+        take_step([Muon(weights, weight_decay=0.1)], rate=0.1)
+        return weights
+
+    alone = [moved([i])[0] for i in range(3)]
+    for together, one, start in zip(moved([0, 1, 2]), alone, starts, strict=True):
+        assert_close(together, one, rtol=0, atol=1e-5)
+        assert (one - start).abs().max() > 1e-2
+
+
 def test_muon_moves_matrices_and_adamw_the_rest():
     """Every parameter in exactly one of the two; embeddings of t and y and all vectors in AdamW."""
     net = RECIPES["unet"].build(10, cosine())
